@@ -1,0 +1,2 @@
+//! The `kfconform` program.
+fn main() {}
