@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod outcome;
 pub mod report;
+pub mod workload;
 
 /// Makes `ring` the TLS provider of this process. The first line of `main` and of each test that makes a client;
 /// calling it again changes nothing.
