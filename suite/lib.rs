@@ -17,3 +17,20 @@ pub fn install_crypto() {
     // A second installation is refused, which is what we want.
     drop(rustls::crypto::ring::default_provider().install_default());
 }
+
+pub mod cluster;
+
+/// The version of every file format that we write or read.
+pub const API_VERSION: &str = "conformance.kubeflow.org/v1";
+
+/// The components, in the order in which reports list them.
+pub const COMPONENTS: [&str; 8] = [
+    "pipelines",
+    "notebooks",
+    "platform",
+    "katib",
+    "kserve",
+    "trainer",
+    "spark",
+    "hub",
+];

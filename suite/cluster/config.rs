@@ -1,0 +1,220 @@
+//! What a person may set where discovery is not enough. Every unknown key is an error.
+
+use std::{collections::BTreeMap, path::Path};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The largest configuration file that is read, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// The configuration file of a run (`--config`).
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Config {
+    /// `conformance.kubeflow.org/v1`.
+    pub api_version: Option<String>,
+    /// `Config`.
+    pub kind: Option<String>,
+    /// An existing namespace (a Profile's, where there are Profiles) to run in, instead of one made for the run.
+    pub namespace: Option<String>,
+    /// The owner of the Profile that is made for the run, where Profiles exist.
+    pub profile_owner: Option<String>,
+    /// The suite's image, when it is not the default one.
+    pub image: Option<String>,
+    /// Names of pull secrets for the suite's pods; they must exist in the namespace.
+    pub image_pull_secrets: Vec<String>,
+    /// Tolerations put on the suite's pods, as in a pod's spec.
+    pub tolerations: Vec<Value>,
+    /// Node selector put on the suite's pods.
+    pub node_selector: BTreeMap<String, String>,
+    /// Storage class of the suite's volume claims; the cluster's default when absent.
+    pub storage_class: Option<String>,
+    /// Whether the run is inside the cluster and reaches Services by their names. Found when absent.
+    pub in_cluster: Option<bool>,
+    /// Where components are, when they are not found: by component name (`pipelines`, `katib`, …).
+    pub components: BTreeMap<String, ComponentConfig>,
+    /// Literal texts that never may be written, beside those that are redacted anyway.
+    pub redact: Vec<String>,
+    /// Named timeouts, like `request: 30s`; the same as `--timeout`.
+    pub timeouts: BTreeMap<String, String>,
+}
+
+/// Where one component is.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct ComponentConfig {
+    /// Base URL of its HTTP API (without `/apis/…`).
+    pub url: Option<String>,
+    /// A bearer token for that URL.
+    pub token: Option<String>,
+    /// A file that holds the bearer token.
+    pub token_file: Option<String>,
+    /// Namespace of its Service or controller.
+    pub namespace: Option<String>,
+    /// Name of its Service.
+    pub service: Option<String>,
+    /// Port of its Service.
+    pub port: Option<u16>,
+    /// Its version, where it cannot be read off its image.
+    pub version: Option<String>,
+    /// KServe: the deployment mode's word (`Standard`, `RawDeployment`, …).
+    pub mode: Option<String>,
+}
+
+/// How a component's HTTP API is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// At a URL, with a token if it wants one.
+    Url {
+        /// Base URL.
+        url: String,
+        /// Bearer token; never written.
+        #[serde(skip)]
+        token: Option<String>,
+    },
+    /// At a Service: by its name inside the cluster, by port-forward from outside.
+    Service {
+        /// The Service's namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+impl Access {
+    /// The endpoint kind as it stands in results.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Url { .. } => "url",
+            Self::Service { .. } => "service",
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration {path}: {error}")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        error: String,
+    },
+    /// It is no configuration; the message has line, column and what is allowed.
+    #[error("the configuration {path} is not valid:\n{error}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Why, with the place.
+        error: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let shown = path.display().to_string();
+        let read = |error: String| ConfigError::Read {
+            path: shown.clone(),
+            error,
+        };
+        let size = std::fs::metadata(path)
+            .map_err(|e| read(e.to_string()))?
+            .len();
+        if size > MAX_CONFIG {
+            return Err(read(format!("it is larger than {MAX_CONFIG} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| read(e.to_string()))?;
+        Self::parse(&text, &shown)
+    }
+
+    /// Parses a configuration; `path` is named in errors.
+    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
+        let invalid = |error: String| ConfigError::Invalid {
+            path: path.to_owned(),
+            error,
+        };
+        let mut config: Self = serde_saphyr::from_str(text).map_err(|e| invalid(e.to_string()))?;
+        if config
+            .api_version
+            .as_deref()
+            .is_some_and(|v| v != crate::API_VERSION)
+        {
+            return Err(invalid(format!(
+                "apiVersion must be `{}`",
+                crate::API_VERSION
+            )));
+        }
+        if config.kind.as_deref().is_some_and(|v| v != "Config") {
+            return Err(invalid("kind must be `Config`".to_owned()));
+        }
+        for (name, component) in &mut config.components {
+            if !crate::COMPONENTS.contains(&name.as_str()) {
+                return Err(invalid(format!(
+                    "components: unknown component `{name}`; known are {}",
+                    crate::COMPONENTS.join(", ")
+                )));
+            }
+            if let Some(file) = &component.token_file {
+                let token = std::fs::read_to_string(file)
+                    .map_err(|e| invalid(format!("components.{name}.tokenFile {file}: {e}")))?;
+                component.token = Some(token.trim().to_owned());
+            }
+        }
+        Ok(config)
+    }
+
+    /// What the configuration says of one component.
+    pub fn component(&self, name: &str) -> ComponentConfig {
+        self.components.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The secrets that the configuration holds.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        self.components
+            .values()
+            .filter_map(|c| c.token.clone())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_place() {
+        let error = Config::parse("namespace: a\nnamespce: b\n", "k.yaml")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("namespce") && error.contains("k.yaml") && error.contains('2'),
+            "{error}"
+        );
+        let error = Config::parse("components: {katip: {}}\n", "k.yaml")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("katip") && error.contains("katib"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn components_can_be_placed() {
+        let text = "components:\n  pipelines: {url: \"https://kf.example/pipeline\", token: abc}\n";
+        let config = Config::parse(text, "k.yaml").unwrap();
+        assert_eq!(
+            config.component("pipelines").url.as_deref(),
+            Some("https://kf.example/pipeline")
+        );
+        assert_eq!(config.secrets(), ["abc"]);
+    }
+}

@@ -1,0 +1,634 @@
+//! Finds where a distribution keeps things. Nothing is assumed of namespaces or names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Answer, Config, Endpoint, Kind, Request, Session, TransportError, config::Access, kinds,
+};
+use crate::outcome::{CouldNotRun, Outcome, Stop};
+
+/// What is known of a cluster before the first check.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// The Kubernetes version, like `v1.34.4`.
+    pub kubernetes: String,
+    /// The platform that `/version` names, like `linux/amd64`.
+    pub platform: String,
+    /// Architectures of the nodes, sorted, each once; empty where nodes may not be listed.
+    pub architectures: Vec<String>,
+    /// A digest that stands for the cluster without naming it: SHA-256 of the uid of namespace `kube-system`.
+    pub cluster_digest: String,
+    /// The components that were found, by name.
+    pub components: BTreeMap<String, Component>,
+    /// Features, by name: whether each is there, and how that was found.
+    pub features: BTreeMap<String, Feature>,
+    /// Whether Profiles are served.
+    pub profiles: bool,
+    /// Whether Pipelines runs in multi-user mode.
+    pub multi_user: bool,
+    /// The word for KServe's mode without Knative, as this cluster understands it.
+    pub kserve_mode: String,
+}
+
+/// One component that was found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Component {
+    /// Its version, where an image's tag or the component itself tells it.
+    pub version: Option<String>,
+    /// How its API is reached: `kubernetes`, `service` or `url`.
+    pub endpoint: String,
+    /// How it was found, in words.
+    pub how: String,
+    /// The namespace of its controller or Service.
+    pub namespace: Option<String>,
+    /// The images of its controllers.
+    pub images: Vec<String>,
+    /// Where its own HTTP API is, if it has one.
+    pub access: Option<Access>,
+}
+
+/// Whether a feature is there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Feature {
+    /// Whether it is there.
+    pub found: bool,
+    /// How that was found.
+    pub how: String,
+}
+
+impl Facts {
+    /// Looks at the cluster. An unreachable Kubernetes API or a missing right to read is `could-not-run`; a component
+    /// that is not there is simply absent.
+    pub async fn discover(session: &Session, config: &Config) -> Outcome<Self> {
+        let mut facts = Self::default();
+        let version = read(session, "/version").await?;
+        facts.kubernetes = version["gitVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        facts.platform = version["platform"].as_str().unwrap_or_default().to_owned();
+        let groups = read(session, "/apis").await?;
+        let served = |group: &str, version: &str| {
+            items(&groups, "groups").any(|g| {
+                g["name"] == group && items(g, "versions").any(|v| v["version"] == version)
+            })
+        };
+        if let Some(nodes) = maybe(session, "/api/v1/nodes?limit=50").await? {
+            let mut found: Vec<String> = items(&nodes, "items")
+                .filter_map(|n| {
+                    n["status"]["nodeInfo"]["architecture"]
+                        .as_str()
+                        .map(ToOwned::to_owned)
+                })
+                .collect();
+            found.sort();
+            found.dedup();
+            facts.architectures = found;
+        }
+        if let Some(system) = maybe(session, "/api/v1/namespaces/kube-system").await? {
+            let uid = system["metadata"]["uid"].as_str().unwrap_or_default();
+            facts.cluster_digest = format!("sha256:{}", hex(&Sha256::digest(uid.as_bytes())));
+        }
+        let webhooks = maybe(session, &kinds::VALIDATING_WEBHOOK.path(""))
+            .await?
+            .unwrap_or_default();
+
+        let kubeflow_v1 = if served("kubeflow.org", "v1") {
+            resources(session, "kubeflow.org", "v1").await?
+        } else {
+            vec![]
+        };
+        let kubeflow_beta = if served("kubeflow.org", "v1beta1") {
+            resources(session, "kubeflow.org", "v1beta1").await?
+        } else {
+            vec![]
+        };
+        facts.profiles = kubeflow_v1.iter().any(|r| r == "profiles");
+        facts.feature(
+            "profiles",
+            facts.profiles,
+            "the API group kubeflow.org/v1 serves profiles",
+        );
+
+        if kubeflow_v1.iter().any(|r| r == "notebooks") {
+            let found =
+                controller(session, config, "notebooks", None, &["notebook-controller"]).await?;
+            facts.components.insert(
+                "notebooks".to_owned(),
+                Component {
+                    how: format!("kubeflow.org/v1 serves notebooks; {}", found.how),
+                    ..found
+                },
+            );
+        }
+        if kubeflow_beta.iter().any(|r| r == "experiments") {
+            let namespace = webhook_namespace(&webhooks, "experiment.katib.kubeflow.org");
+            let found =
+                controller(session, config, "katib", namespace, &["katib-controller"]).await?;
+            facts.components.insert(
+                "katib".to_owned(),
+                Component {
+                    how: format!("kubeflow.org/v1beta1 serves experiments; {}", found.how),
+                    ..found
+                },
+            );
+        }
+        if served("serving.kserve.io", "v1beta1") {
+            let namespace = webhook_namespace(&webhooks, "inferenceservice.kserve-webhook-server");
+            let found = controller(
+                session,
+                config,
+                "kserve",
+                namespace,
+                &["kserve-controller", "kserve-controller-manager"],
+            )
+            .await?;
+            facts.components.insert(
+                "kserve".to_owned(),
+                Component {
+                    how: format!("serving.kserve.io/v1beta1 is served; {}", found.how),
+                    ..found
+                },
+            );
+            facts.kserve(session, config).await?;
+        }
+        facts.feature(
+            "knative",
+            served("serving.knative.dev", "v1"),
+            "the API group serving.knative.dev/v1 is served",
+        );
+        facts.feature(
+            "istio",
+            served("networking.istio.io", "v1beta1") || served("networking.istio.io", "v1"),
+            "the API group networking.istio.io is served",
+        );
+        facts.pipelines(session, config).await?;
+        Ok(facts)
+    }
+
+    /// Whether a feature was found.
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.get(feature).is_some_and(|f| f.found)
+    }
+
+    fn feature(&mut self, name: &str, found: bool, how: &str) {
+        self.features.insert(
+            name.to_owned(),
+            Feature {
+                found,
+                how: how.to_owned(),
+            },
+        );
+    }
+
+    /// The word for KServe's mode without Knative differs by version, and the wrong one leaves objects behind on 0.16.0
+    /// (kserve/kserve#4798); the CRD's own schema tells which is understood, where it has one.
+    async fn kserve(&mut self, session: &Session, config: &Config) -> Outcome {
+        let crd = maybe(
+            session,
+            &format!(
+                "{}/inferenceservices.serving.kserve.io",
+                kinds::CRD.path("")
+            ),
+        )
+        .await?;
+        let schema = crd
+            .as_ref()
+            .and_then(|crd| items(&crd["spec"], "versions").find(|v| v["name"] == "v1beta1"))
+            .map(|v| v["schema"]["openAPIV3Schema"]["properties"].clone())
+            .unwrap_or_default();
+        let full = !schema["spec"]["properties"]["predictor"].is_null();
+        let status = &schema["status"]["properties"];
+        let version = self
+            .components
+            .get("kserve")
+            .and_then(|c| c.version.clone());
+        let at_least = |minor: u64| {
+            version
+                .as_deref()
+                .and_then(semver_of)
+                .is_some_and(|v| v >= semver::Version::new(0, minor, 0))
+        };
+        let standard = if full {
+            !status["servingRuntimeName"].is_null()
+        } else {
+            at_least(16)
+        };
+        self.kserve_mode = config.component("kserve").mode.unwrap_or_else(|| {
+            if standard {
+                "Standard"
+            } else {
+                "RawDeployment"
+            }
+            .to_owned()
+        });
+        self.feature(
+            "kserve-full-schema",
+            full,
+            "the InferenceService CRD has a schema for spec.predictor",
+        );
+        self.feature(
+            "kserve-deployment-mode-status",
+            if full {
+                !status["deploymentMode"].is_null()
+            } else {
+                at_least(16)
+            },
+            "the InferenceService CRD has status.deploymentMode",
+        );
+        self.feature(
+            "kserve-standard-mode-word",
+            standard,
+            "the InferenceService CRD has status.servingRuntimeName",
+        );
+        Ok(())
+    }
+
+    async fn pipelines(&mut self, session: &Session, config: &Config) -> Outcome {
+        let set = config.component("pipelines");
+        let (access, how, namespace) = if let Some(url) = set.url {
+            (
+                Access::Url {
+                    url,
+                    token: set.token,
+                },
+                "set in the configuration".to_owned(),
+                None,
+            )
+        } else {
+            let service = match (&set.namespace, &set.service) {
+                (Some(namespace), Some(name)) => {
+                    maybe(
+                        session,
+                        &format!("{}/{name}", kinds::SERVICE.path(namespace)),
+                    )
+                    .await?
+                }
+                _ => pipelines_service(session).await?,
+            };
+            let Some(service) = service else {
+                return Ok(());
+            };
+            let namespace = text(&service["metadata"]["namespace"]);
+            let name = text(&service["metadata"]["name"]);
+            let port = set.port.or_else(|| http_port(&service)).unwrap_or(8888);
+            let how = format!("Service {namespace}/{name} port {port}");
+            (
+                Access::Service {
+                    namespace: namespace.clone(),
+                    name,
+                    port,
+                },
+                how,
+                Some(namespace),
+            )
+        };
+        let images = match &namespace {
+            Some(namespace) => deployment_images(session, namespace, &["ml-pipeline"]).await?,
+            None => vec![],
+        };
+        self.components.insert(
+            "pipelines".to_owned(),
+            Component {
+                version: set.version.or_else(|| images.first().and_then(|i| tag(i))),
+                endpoint: access.kind().to_owned(),
+                how,
+                namespace,
+                images,
+                access: Some(access),
+            },
+        );
+        Ok(())
+    }
+
+    /// Completes what only the Pipelines API itself tells. Call it once the door knows the way.
+    pub async fn ask_pipelines(&mut self, session: &Session) -> Outcome {
+        if !self.components.contains_key("pipelines") {
+            return Ok(());
+        }
+        let request = Request::new(
+            Endpoint::Component("pipelines".to_owned()),
+            "GET",
+            "/apis/v2beta1/healthz",
+        );
+        // What is wrong with a health answer is for the check of it to say.
+        let Ok(answer) = session.send(request).await else {
+            return Ok(());
+        };
+        let health = answer.json().clone();
+        self.multi_user = health["multi_user"].as_bool().unwrap_or(false);
+        self.feature(
+            "multi-user",
+            self.multi_user,
+            "the health answer's multi_user",
+        );
+        self.feature(
+            "kubernetes-store",
+            health["pipeline_store"] == "kubernetes",
+            "the health answer's pipeline_store",
+        );
+        if let Some(component) = self.components.get_mut("pipelines")
+            && component.version.is_none()
+        {
+            component.version = health["tag_name"]
+                .as_str()
+                .filter(|t| !t.is_empty() && *t != "unknown")
+                .map(ToOwned::to_owned);
+        }
+        let request = Request::new(
+            Endpoint::Component("pipelines".to_owned()),
+            "GET",
+            "/apis/v2beta1/experiments/00000000-0000-0000-0000-000000000000",
+        );
+        if let Ok(answer) = session.send(request).await {
+            // Gateway v1 (up to 2.5) has an `error` key, gateway v2 (from 2.14) has not; strict JSON came with it.
+            let modern = answer.json()["code"].is_number() && answer.json()["error"].is_null();
+            self.feature(
+                "pipelines-strict-json",
+                modern,
+                "an error body without the key `error` (API gateway v2)",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A GET at the Kubernetes API that must work.
+async fn read(session: &Session, path: &str) -> Outcome<Value> {
+    let answer = get(session, path).await?;
+    if answer.is_success() {
+        return Ok(answer.json().clone());
+    }
+    Err(refused(path, &answer))
+}
+
+/// A GET at the Kubernetes API of something that may be absent, or that the suite may not be allowed to see.
+async fn maybe(session: &Session, path: &str) -> Outcome<Option<Value>> {
+    let answer = get(session, path).await?;
+    match answer.status {
+        200..=299 => Ok(Some(answer.json().clone())),
+        403 | 404 => Ok(None),
+        _ => Err(refused(path, &answer)),
+    }
+}
+
+async fn get(session: &Session, path: &str) -> Outcome<Answer> {
+    let request =
+        Request::new(Endpoint::Kubernetes, "GET", path).timeout(std::time::Duration::from_secs(10));
+    session.send(request).await.map_err(|e| match e {
+        TransportError::Credential(why) => Stop::CouldNotRun(CouldNotRun::NoPermission, why),
+        TransportError::NotRecorded(_) => {
+            Stop::CouldNotRun(CouldNotRun::EvidenceMissing, e.to_string())
+        }
+        _ => Stop::CouldNotRun(
+            CouldNotRun::Unreachable,
+            format!("the Kubernetes API cannot be reached: {e}"),
+        ),
+    })
+}
+
+fn refused(path: &str, answer: &Answer) -> Stop {
+    let reason = match answer.status {
+        401 | 403 => CouldNotRun::NoPermission,
+        _ => CouldNotRun::ApiServer,
+    };
+    Stop::CouldNotRun(reason, format!("GET {path}: {}", answer.summary()))
+}
+
+async fn resources(session: &Session, group: &str, version: &str) -> Outcome<Vec<String>> {
+    let list = maybe(session, &format!("/apis/{group}/{version}"))
+        .await?
+        .unwrap_or_default();
+    Ok(items(&list, "resources")
+        .map(|r| text(&r["name"]))
+        .collect())
+}
+
+/// Finds a component's controller: by the configuration, by its webhook's Service, or by its Deployment's name.
+async fn controller(
+    session: &Session,
+    config: &Config,
+    component: &str,
+    webhook: Option<String>,
+    names: &[&str],
+) -> Outcome<Component> {
+    let set = config.component(component);
+    let (namespace, how) = match (set.namespace, webhook) {
+        (Some(namespace), _) => (
+            Some(namespace),
+            "namespace set in the configuration".to_owned(),
+        ),
+        (None, Some(namespace)) => {
+            let how = format!("its webhook's Service is in namespace {namespace}");
+            (Some(namespace), how)
+        }
+        (None, None) => {
+            let all = maybe(
+                session,
+                &format!("{}?limit=500", kinds::DEPLOYMENT.path("")),
+            )
+            .await?
+            .unwrap_or_default();
+            let found = items(&all, "items").find(|d| names.iter().any(|n| is_named(d, n)));
+            match found {
+                Some(deployment) => {
+                    let namespace = text(&deployment["metadata"]["namespace"]);
+                    let how = format!(
+                        "Deployment {namespace}/{}",
+                        text(&deployment["metadata"]["name"])
+                    );
+                    (Some(namespace), how)
+                }
+                None => (None, "its controller was not found".to_owned()),
+            }
+        }
+    };
+    let images = match &namespace {
+        Some(namespace) => deployment_images(session, namespace, names).await?,
+        None => vec![],
+    };
+    Ok(Component {
+        version: set.version.or_else(|| images.first().and_then(|i| tag(i))),
+        endpoint: "kubernetes".to_owned(),
+        how,
+        namespace,
+        images,
+        access: None,
+    })
+}
+
+fn is_named(object: &Value, name: &str) -> bool {
+    let own = object["metadata"]["name"].as_str().unwrap_or_default();
+    own == name
+        || own
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('-'))
+}
+
+/// The images of the first Deployment of one of these names; its first container's first.
+async fn deployment_images(
+    session: &Session,
+    namespace: &str,
+    names: &[&str],
+) -> Outcome<Vec<String>> {
+    let list = maybe(session, &kinds::DEPLOYMENT.path(namespace))
+        .await?
+        .unwrap_or_default();
+    // The exact name before one with a suffix: `ml-pipeline` and not `ml-pipeline-ui`.
+    let exact = items(&list, "items").find(|d| names.iter().any(|n| d["metadata"]["name"] == *n));
+    let found =
+        exact.or_else(|| items(&list, "items").find(|d| names.iter().any(|n| is_named(d, n))));
+    Ok(found
+        .map(|d| {
+            items(&d["spec"]["template"]["spec"], "containers")
+                .map(|c| text(&c["image"]))
+                .collect()
+        })
+        .unwrap_or_default())
+}
+
+/// The Pipelines API's Service: by its usual name, else by its usual label; with a port for HTTP.
+async fn pipelines_service(session: &Session) -> Outcome<Option<Value>> {
+    for query in [
+        "fieldSelector=metadata.name%3Dml-pipeline",
+        "labelSelector=app%3Dml-pipeline",
+        "labelSelector=app.kubernetes.io%2Fcomponent%3Dml-pipeline",
+    ] {
+        let list = maybe(session, &format!("{}?{query}", kinds::SERVICE.path("")))
+            .await?
+            .unwrap_or_default();
+        if let Some(service) = items(&list, "items").find(|s| http_port(s).is_some()) {
+            return Ok(Some(service.clone()));
+        }
+    }
+    Ok(None)
+}
+
+fn http_port(service: &Value) -> Option<u16> {
+    let ports = || items(&service["spec"], "ports");
+    let named = ports()
+        .find(|p| p["name"] == "http")
+        .or_else(|| ports().find(|p| p["port"] == 8888));
+    named
+        .or_else(|| ports().next())
+        .and_then(|p| p["port"].as_u64())
+        .and_then(|p| u16::try_from(p).ok())
+}
+
+fn webhook_namespace(webhooks: &Value, suffix: &str) -> Option<String> {
+    items(webhooks, "items")
+        .flat_map(|c| items(c, "webhooks"))
+        .find(|w| w["name"].as_str().is_some_and(|n| n.contains(suffix)))
+        .and_then(|w| {
+            w["clientConfig"]["service"]["namespace"]
+                .as_str()
+                .map(ToOwned::to_owned)
+        })
+}
+
+/// The pod's port that a Service's `port` leads to: by number, or by the name of a container's port.
+pub(crate) fn target_port(service: &Value, pod: &Value, port: u16) -> Option<u16> {
+    let entry = items(&service["spec"], "ports").find(|p| p["port"] == port)?;
+    match &entry["targetPort"] {
+        Value::Null => Some(port),
+        Value::String(name) => items(&pod["spec"], "containers")
+            .flat_map(|c| items(c, "ports"))
+            .find(|p| p["name"] == name.as_str())
+            .and_then(|p| p["containerPort"].as_u64())
+            .and_then(|p| u16::try_from(p).ok()),
+        number => number.as_u64().and_then(|p| u16::try_from(p).ok()),
+    }
+}
+
+/// Whether an object's condition `Ready` is true and it is not being deleted.
+pub(crate) fn is_ready(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_null()
+        && items(&object["status"], "conditions")
+            .any(|c| c["type"] == "Ready" && c["status"] == "True")
+}
+
+/// The elements of an array member; none where it is absent.
+pub(crate) fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value[key].as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// The tag of an image reference, if it has one that is not a digest.
+fn tag(image: &str) -> Option<String> {
+    let last = image.split('@').next()?.rsplit('/').next()?;
+    last.split_once(':').map(|(_, tag)| tag.to_owned())
+}
+
+/// A version out of a tag like `v0.16.0` or `0.15.2-rc1`.
+pub(crate) fn semver_of(tag: &str) -> Option<semver::Version> {
+    semver::Version::parse(tag.trim_start_matches('v')).ok()
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+}
+
+/// Percent-encodes all but unreserved characters, for a query's value or one segment of a path.
+pub(crate) fn escape(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                out.push(char::from(byte));
+            } else {
+                let _ = write!(out, "%{byte:02X}");
+            }
+            out
+        })
+}
+
+impl Kind {
+    /// The URL path of one object.
+    pub fn object_path(&self, namespace: &str, name: &str) -> String {
+        format!("{}/{}", self.path(namespace), escape(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tags_are_read_off_images() {
+        assert_eq!(
+            tag("docker.io/kserve/kserve-controller:v0.16.0").as_deref(),
+            Some("v0.16.0")
+        );
+        assert_eq!(tag("localhost:5000/x"), None);
+        assert_eq!(tag("a/b:v1@sha256:00").as_deref(), Some("v1"));
+    }
+
+    #[test]
+    fn a_named_target_port_is_found_in_the_pod() {
+        let service =
+            json!({"spec": {"ports": [{"port": 80, "targetPort": "http"}, {"port": 81}]}});
+        let pod =
+            json!({"spec": {"containers": [{"ports": [{"name": "http", "containerPort": 8888}]}]}});
+        assert_eq!(target_port(&service, &pod, 80), Some(8888));
+        assert_eq!(target_port(&service, &pod, 81), Some(81));
+        assert_eq!(target_port(&service, &pod, 82), None);
+    }
+}

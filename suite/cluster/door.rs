@@ -1,0 +1,607 @@
+//! The live way to the cluster.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use kube::{Client, client::Body as KubeBody};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, mpsc};
+
+use super::{
+    Config, Kind, TransportError,
+    config::Access,
+    exchange::{Answer, Asked, Body, Endpoint, Identity, MAX_BODY, Request, recorded_headers},
+    kinds,
+    redact::Redactor,
+    tunnel::Tunnel,
+};
+use crate::clock::Clock;
+
+/// Which cluster to connect to.
+#[derive(Debug, Clone, Default)]
+pub struct Target {
+    /// A kubeconfig file; `KUBECONFIG`, the home directory's and then the in-cluster configuration when absent.
+    pub kubeconfig: Option<PathBuf>,
+    /// A kubeconfig given as text (the embedded reference's).
+    pub kubeconfig_text: Option<String>,
+    /// The context; the current one when absent.
+    pub context: Option<String>,
+}
+
+/// Why no connection to a cluster can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    Kubeconfig(String),
+    /// The client cannot be made.
+    #[error("no client can be made from the kubeconfig: {0}")]
+    Client(String),
+}
+
+/// The live cluster: the Kubernetes API by `kube`, the components' HTTP APIs by `reqwest`.
+pub struct Door {
+    kube: Client,
+    http: reqwest::Client,
+    clock: Clock,
+    /// What lies between the run's start and the clock's (a resumed run has a clock of its own).
+    offset: Duration,
+    run: String,
+    request_timeout: Duration,
+    in_cluster: bool,
+    redactor: Redactor,
+    components: std::sync::RwLock<BTreeMap<String, Access>>,
+    tunnels: Mutex<HashMap<String, Arc<Tunnel>>>,
+    tokens: Mutex<HashMap<String, String>>,
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door")
+            .field("run", &self.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a door is told about the run that it serves.
+#[derive(Debug, Clone)]
+pub struct DoorOptions {
+    /// The run's id, for the User-Agent.
+    pub run: String,
+    /// The run's clock.
+    pub clock: Clock,
+    /// The time between the run's start and the clock's.
+    pub offset: Duration,
+    /// How long an answer may take unless a request says otherwise.
+    pub request_timeout: Duration,
+}
+
+impl Door {
+    /// Makes the clients. Nothing is sent yet.
+    pub async fn connect(
+        target: &Target,
+        config: &Config,
+        options: DoorOptions,
+    ) -> Result<Self, ConnectError> {
+        crate::install_crypto();
+        let unusable = |e: &dyn std::fmt::Display| ConnectError::Kubeconfig(e.to_string());
+        let choice = kube::config::KubeConfigOptions {
+            context: target.context.clone(),
+            ..Default::default()
+        };
+        let kubeconfig = match (&target.kubeconfig_text, &target.kubeconfig) {
+            (Some(text), _) => {
+                Some(kube::config::Kubeconfig::from_yaml(text).map_err(|e| unusable(&e))?)
+            }
+            (None, Some(path)) => Some(
+                kube::config::Kubeconfig::read_from(path)
+                    .map_err(|e| ConnectError::Kubeconfig(format!("{}: {e}", path.display())))?,
+            ),
+            (None, None) => None,
+        };
+        let mut in_cluster = false;
+        let mut kube_config = match kubeconfig {
+            Some(kubeconfig) => kube::Config::from_custom_kubeconfig(kubeconfig, &choice)
+                .await
+                .map_err(|e| unusable(&e))?,
+            None => match kube::Config::from_kubeconfig(&choice).await {
+                Ok(config) => config,
+                Err(outside) => {
+                    in_cluster = true;
+                    kube::Config::incluster().map_err(|inside| {
+                        ConnectError::Kubeconfig(format!(
+                            "{outside}; and this is no pod of a cluster: {inside}"
+                        ))
+                    })?
+                }
+            },
+        };
+        // Our own retries are recorded; hidden ones would not be.
+        kube_config.default_retry = false;
+        kube_config.connect_timeout = Some(Duration::from_secs(10));
+        kube_config.read_timeout = None;
+        kube_config.write_timeout = None;
+        let mut secrets: Vec<String> = config.redact.clone();
+        // kube's own serialization is the one place that shows its secrets.
+        let auth = serde_json::to_value(&kube_config.auth_info).unwrap_or_default();
+        for key in ["token", "password", "client-key-data", "clientKeyData"] {
+            secrets.extend(auth[key].as_str().map(ToOwned::to_owned));
+        }
+        secrets.extend(config.secrets());
+        let kube =
+            Client::try_from(kube_config).map_err(|e| ConnectError::Client(e.to_string()))?;
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(10))
+            .build()
+            .map_err(|e| ConnectError::Client(e.to_string()))?;
+        Ok(Self {
+            kube,
+            http,
+            clock: options.clock,
+            offset: options.offset,
+            run: options.run,
+            request_timeout: options.request_timeout,
+            in_cluster: config.in_cluster.unwrap_or(in_cluster),
+            redactor: Redactor::new(secrets),
+            components: std::sync::RwLock::new(BTreeMap::new()),
+            tunnels: Mutex::new(HashMap::new()),
+            tokens: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Milliseconds since the run's start.
+    pub fn now_ms(&self) -> u64 {
+        super::session::millis(self.offset + self.clock.elapsed())
+    }
+
+    /// The run's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Tells where a component's HTTP API is; from then on [`Endpoint::Component`] of that name leads there.
+    pub fn set_component(&self, name: &str, access: Access) {
+        self.components
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(name.to_owned(), access);
+    }
+
+    /// A request as it may be recorded.
+    pub(super) fn redact_asked(&self, mut asked: Asked) -> Asked {
+        self.redactor.asked(&mut asked);
+        asked
+    }
+
+    fn user_agent(&self, check: &str) -> String {
+        format!(
+            "kfconform/{} (run={}; check={check})",
+            env!("CARGO_PKG_VERSION"),
+            self.run
+        )
+    }
+
+    /// Sends a request for a check and reads the whole answer.
+    pub(super) async fn send(
+        &self,
+        request: Request,
+        check: &str,
+    ) -> Result<Answer, TransportError> {
+        let timeout = request.timeout.unwrap_or(self.request_timeout);
+        // Timeouts of requests are the wall's: a faster clock makes no faster network.
+        match tokio::time::timeout(timeout, self.answer(&request.asked, check)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(TransportError::Timeout(timeout.as_secs())),
+        }
+    }
+
+    async fn answer(&self, asked: &Asked, check: &str) -> Result<Answer, TransportError> {
+        if asked.to == Endpoint::Kubernetes {
+            let response = self
+                .kube
+                .send(self.kube_request(asked, check).await?)
+                .await
+                .map_err(|e| kube_error(&e))?;
+            let (parts, body) = response.into_parts();
+            let bytes = http_body_util::Limited::new(body, MAX_BODY)
+                .collect()
+                .await
+                .map_err(
+                    |e| match e.downcast_ref::<http_body_util::LengthLimitError>() {
+                        Some(_) => TransportError::TooLarge(MAX_BODY),
+                        None => TransportError::Unreachable(e.to_string()),
+                    },
+                )?
+                .to_bytes();
+            return Ok(self.recorded(parts.status.as_u16(), &parts.headers, &bytes));
+        }
+        let mut request = self.http_request(asked, check).await?;
+        if let Some(token) = self.component_token(asked).await? {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.map_err(|e| http_error(&e))?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let mut response = response;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| http_error(&e))? {
+            if bytes.len() + chunk.len() > MAX_BODY {
+                return Err(TransportError::TooLarge(MAX_BODY));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(self.recorded(status, &headers, &bytes))
+    }
+
+    fn recorded(&self, status: u16, headers: &http::HeaderMap, bytes: &[u8]) -> Answer {
+        let body = match Body::of(bytes) {
+            Body::Json(mut value) => {
+                self.redactor.value(&mut value);
+                Body::Json(value)
+            }
+            Body::Text(text) => Body::Text(self.redactor.text(&text)),
+            other => other,
+        };
+        Answer {
+            status,
+            headers: recorded_headers(headers),
+            body,
+        }
+    }
+
+    /// Opens a stream of JSON lines at the Kubernetes API. An answer that is no stream comes back beside the error.
+    pub(super) async fn stream(
+        &self,
+        request: Request,
+        check: &str,
+    ) -> Result<mpsc::Receiver<Value>, (TransportError, Option<Answer>)> {
+        let no_answer = |error| (error, None);
+        let timeout = request.timeout.unwrap_or(self.request_timeout);
+        let send = async {
+            self.kube
+                .send(self.kube_request(&request.asked, check).await?)
+                .await
+                .map_err(|e| kube_error(&e))
+        };
+        let response = tokio::time::timeout(timeout, send)
+            .await
+            .map_err(|_| no_answer(TransportError::Timeout(timeout.as_secs())))?
+            .map_err(no_answer)?;
+        let (parts, body) = response.into_parts();
+        if !parts.status.is_success() {
+            let bytes = http_body_util::Limited::new(body, MAX_BODY)
+                .collect()
+                .await
+                .map(|b| b.to_bytes())
+                .unwrap_or_default();
+            let answer = self.recorded(parts.status.as_u16(), &parts.headers, &bytes);
+            return Err((TransportError::Unreachable(answer.summary()), Some(answer)));
+        }
+        let (sender, receiver) = mpsc::channel(64);
+        let redactor = self.redactor.clone();
+        tokio::spawn(async move {
+            let mut body = body;
+            let mut buffer: Vec<u8> = Vec::new();
+            loop {
+                let frame = tokio::select! {
+                    frame = body.frame() => frame,
+                    () = sender.closed() => return,
+                };
+                let Some(Ok(frame)) = frame else { return };
+                let Some(data) = frame.data_ref() else {
+                    continue;
+                };
+                if buffer.len() + data.len() > MAX_BODY {
+                    return;
+                }
+                buffer.extend_from_slice(data);
+                while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
+                    let line: Vec<u8> = buffer.drain(..=end).collect();
+                    let Ok(mut value) = serde_json::from_slice::<Value>(&line) else {
+                        continue;
+                    };
+                    redactor.value(&mut value);
+                    if sender.send(value).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn kube_request(
+        &self,
+        asked: &Asked,
+        check: &str,
+    ) -> Result<http::Request<KubeBody>, TransportError> {
+        let mut request = http::Request::builder()
+            .method(asked.method.as_str())
+            .uri(&asked.path)
+            .header("user-agent", self.user_agent(check));
+        for (name, value) in &asked.headers {
+            request = request.header(name, value);
+        }
+        if let Identity::ServiceAccount {
+            namespace,
+            name,
+            audience,
+        } = &asked.identity
+        {
+            let token = self.token(namespace, name, audience.as_deref()).await?;
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request
+            .body(KubeBody::from(asked.body.bytes()))
+            .map_err(|e| TransportError::Unreachable(e.to_string()))
+    }
+
+    async fn http_request(
+        &self,
+        asked: &Asked,
+        check: &str,
+    ) -> Result<reqwest::RequestBuilder, TransportError> {
+        let base = self.base_url(&asked.to).await?;
+        let method = reqwest::Method::from_bytes(asked.method.as_bytes())
+            .map_err(|e| TransportError::Unreachable(e.to_string()))?;
+        let mut request = self
+            .http
+            .request(method, format!("{base}{}", asked.path))
+            .header("user-agent", self.user_agent(check));
+        for (name, value) in &asked.headers {
+            request = request.header(name, value);
+        }
+        if !asked.body.is_empty() {
+            request = request.body(asked.body.bytes());
+        }
+        Ok(request)
+    }
+
+    fn access(&self, name: &str) -> Result<Access, TransportError> {
+        self.components
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(name)
+            .cloned()
+            .ok_or_else(|| TransportError::Unreachable(format!("no way to {name} is known")))
+    }
+
+    async fn base_url(&self, to: &Endpoint) -> Result<String, TransportError> {
+        match to {
+            Endpoint::Kubernetes => Err(TransportError::Unreachable(
+                "the Kubernetes API has no URL here".to_owned(),
+            )),
+            Endpoint::Pod(address) => {
+                let (pod, port) = address.rsplit_once(':').unwrap_or((address, ""));
+                let (namespace, name) = pod.split_once('/').unwrap_or(("default", pod));
+                let port: u16 = port
+                    .parse()
+                    .map_err(|_| TransportError::Unreachable(format!("no port in {address}")))?;
+                self.pod_url(namespace, name, port).await
+            }
+            Endpoint::Component(name) => match self.access(name)? {
+                Access::Url { url, .. } => Ok(url.trim_end_matches('/').to_owned()),
+                Access::Service {
+                    namespace,
+                    name,
+                    port,
+                } if self.in_cluster => Ok(format!("http://{name}.{namespace}.svc:{port}")),
+                Access::Service {
+                    namespace,
+                    name,
+                    port,
+                } => {
+                    let (pod, port) = self.pod_of_service(&namespace, &name, port).await?;
+                    self.pod_url(&namespace, &pod, port).await
+                }
+            },
+        }
+    }
+
+    async fn pod_url(
+        &self,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+    ) -> Result<String, TransportError> {
+        if self.in_cluster {
+            let object = self.get(&kinds::POD, namespace, pod).await?;
+            let ip = object["status"]["podIP"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            return Ok(if ip.contains(':') {
+                format!("http://[{ip}]:{port}")
+            } else {
+                format!("http://{ip}:{port}")
+            });
+        }
+        let key = format!("{namespace}/{pod}:{port}");
+        let mut tunnels = self.tunnels.lock().await;
+        let tunnel = match tunnels.get(&key) {
+            Some(tunnel) => Arc::clone(tunnel),
+            None => {
+                let tunnel = Tunnel::open(self.kube.clone(), namespace, pod, port)
+                    .await
+                    .map_err(|e| {
+                        TransportError::Unreachable(format!("no local port for {key}: {e}"))
+                    })?;
+                let tunnel = Arc::new(tunnel);
+                tunnels.insert(key, Arc::clone(&tunnel));
+                tunnel
+            }
+        };
+        Ok(format!("http://{}", tunnel.address))
+    }
+
+    /// A ready pod behind a Service, and the port of it that the Service's `port` leads to. Looked up for each
+    /// request, so that a component that was restarted is found again; not recorded, being no check's request.
+    async fn pod_of_service(
+        &self,
+        namespace: &str,
+        name: &str,
+        port: u16,
+    ) -> Result<(String, u16), TransportError> {
+        let service = self.get(&kinds::SERVICE, namespace, name).await?;
+        let selector = service["spec"]["selector"]
+            .as_object()
+            .map(|s| {
+                s.iter()
+                    .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            })
+            .unwrap_or_default();
+        if selector.is_empty() {
+            return Err(TransportError::Unreachable(format!(
+                "Service {namespace}/{name} selects no pods"
+            )));
+        }
+        let path = format!(
+            "{}?labelSelector={}",
+            kinds::POD.path(namespace),
+            super::discover::escape(&selector)
+        );
+        let pods = self.fetch(&path).await?;
+        let pod = pods["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|pod| super::discover::is_ready(pod))
+            .ok_or_else(|| {
+                TransportError::Unreachable(format!(
+                    "no ready pod behind Service {namespace}/{name}"
+                ))
+            })?;
+        let target = super::discover::target_port(&service, pod, port).ok_or_else(|| {
+            TransportError::Unreachable(format!("Service {namespace}/{name} has no port {port}"))
+        })?;
+        Ok((
+            pod["metadata"]["name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            target,
+        ))
+    }
+
+    async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Value, TransportError> {
+        self.fetch(&format!("{}/{name}", kind.path(namespace)))
+            .await
+    }
+
+    async fn fetch(&self, path: &str) -> Result<Value, TransportError> {
+        let asked = Request::new(Endpoint::Kubernetes, "GET", path).asked;
+        let answer = Box::pin(self.answer(&asked, "run/access")).await?;
+        if answer.is_success() {
+            Ok(answer.json().clone())
+        } else {
+            Err(TransportError::Unreachable(format!(
+                "GET {path}: {}",
+                answer.summary()
+            )))
+        }
+    }
+
+    /// The bearer token that a component's endpoint wants for this request, if any.
+    async fn component_token(&self, asked: &Asked) -> Result<Option<String>, TransportError> {
+        let Endpoint::Component(component) = &asked.to else {
+            return Ok(None);
+        };
+        match &asked.identity {
+            Identity::Nobody => Ok(None),
+            Identity::ServiceAccount {
+                namespace,
+                name,
+                audience,
+            } => self
+                .token(namespace, name, audience.as_deref())
+                .await
+                .map(Some),
+            Identity::Suite => match self.access(component)? {
+                Access::Url { token, .. } => Ok(token),
+                Access::Service { .. } => Ok(None),
+            },
+        }
+    }
+
+    /// A service account's token of an hour, minted once for each account and audience.
+    async fn token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audience: Option<&str>,
+    ) -> Result<String, TransportError> {
+        let key = format!("{namespace}/{name}/{}", audience.unwrap_or_default());
+        let mut tokens = self.tokens.lock().await;
+        if let Some(token) = tokens.get(&key) {
+            return Ok(token.clone());
+        }
+        let mut spec = json!({"expirationSeconds": 3600});
+        if let Some(audience) = audience {
+            spec["audiences"] = json!([audience]);
+        }
+        let body =
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+        let request = http::Request::post(format!(
+            "{}/{name}/token",
+            kinds::SERVICE_ACCOUNT.path(namespace)
+        ))
+        .header("content-type", "application/json")
+        .header("user-agent", self.user_agent("run/access"))
+        .body(body.to_string().into_bytes())
+        .map_err(|e| TransportError::Credential(e.to_string()))?;
+        let refused = |why: String| {
+            TransportError::Credential(format!(
+                "no token for service account {namespace}/{name}: {why}"
+            ))
+        };
+        let answer: Value = self
+            .kube
+            .request(request)
+            .await
+            .map_err(|e| refused(e.to_string()))?;
+        let token = answer["status"]["token"]
+            .as_str()
+            .ok_or_else(|| refused("the answer holds none".to_owned()))?;
+        tokens.insert(key, token.to_owned());
+        Ok(token.to_owned())
+    }
+}
+
+fn kube_error(error: &kube::Error) -> TransportError {
+    TransportError::Unreachable(chain(error))
+}
+
+fn http_error(error: &reqwest::Error) -> TransportError {
+    // reqwest's own message holds the URL with the tunnel's local port, which differs from run to run.
+    let what = if error.is_connect() {
+        "no connection could be made"
+    } else {
+        "the connection broke"
+    };
+    let why = std::error::Error::source(error)
+        .map(|source| format!(": {}", chain(source)))
+        .unwrap_or_default();
+    TransportError::Unreachable(format!("{what}{why}"))
+}
+
+/// An error with its causes, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,221 @@
+//! The only door to the cluster.
+//!
+//! A [`Session`] is what one check (or set-up, or the discovery) holds: it sends requests and records each with its
+//! answer as one [`Exchange`]. Behind it is either the live [`Door`] or the recording of an earlier run. A check can
+//! not tell which, and that is the point: its verdict is a pure function of its exchanges.
+//!
+//! Two rules make that true:
+//! - the time that a check sees is the end of its last exchange, never a clock of its own;
+//! - what a check reads is the recorded form of an answer: already redacted, headers already chosen.
+
+pub mod config;
+pub mod discover;
+pub mod door;
+pub mod exchange;
+pub mod redact;
+pub mod session;
+mod tunnel;
+
+pub use config::{Config, ConfigError};
+pub use discover::Facts;
+pub use door::{ConnectError, Door, Target};
+pub use exchange::{Answer, Asked, Body, Endpoint, Evidence, Exchange, Identity, Reply, Request};
+pub use session::{Session, TransportError, Watch};
+
+/// The label that every object of a run carries; its value is the run's id.
+pub const RUN_LABEL: &str = "conformance.kubeflow.org/run";
+/// The annotation that names the check or set-up that made an object.
+pub const CHECK_ANNOTATION: &str = "conformance.kubeflow.org/check";
+
+/// A kind of Kubernetes object: what is needed to write its URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// API version, like `v1beta1`.
+    pub version: &'static str,
+    /// Kind, like `Experiment`.
+    pub kind: &'static str,
+    /// Plural resource name, like `experiments`.
+    pub plural: &'static str,
+    /// Whether objects live in a namespace.
+    pub namespaced: bool,
+}
+
+impl Kind {
+    /// A namespaced kind.
+    pub const fn namespaced(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+            namespaced: true,
+        }
+    }
+
+    /// A cluster-scoped kind.
+    pub const fn cluster(
+        group: &'static str,
+        version: &'static str,
+        kind: &'static str,
+        plural: &'static str,
+    ) -> Self {
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+            namespaced: false,
+        }
+    }
+
+    /// The same kind served in another version.
+    #[must_use]
+    pub const fn at(self, version: &'static str) -> Self {
+        Self { version, ..self }
+    }
+
+    /// `group/version`, or `version` for the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The URL path of the collection (in `namespace` for a namespaced kind; all namespaces when it is empty).
+    pub fn path(&self, namespace: &str) -> String {
+        let root = if self.group.is_empty() {
+            "/api".to_owned()
+        } else {
+            format!("/apis/{}", self.group)
+        };
+        if self.namespaced && !namespace.is_empty() {
+            format!(
+                "{root}/{}/namespaces/{namespace}/{}",
+                self.version, self.plural
+            )
+        } else {
+            format!("{root}/{}/{}", self.version, self.plural)
+        }
+    }
+}
+
+/// The kinds that the suite speaks of.
+pub mod kinds {
+    use super::Kind;
+
+    /// Core namespaces.
+    pub const NAMESPACE: Kind = Kind::cluster("", "v1", "Namespace", "namespaces");
+    /// Nodes.
+    pub const NODE: Kind = Kind::cluster("", "v1", "Node", "nodes");
+    /// Pods.
+    pub const POD: Kind = Kind::namespaced("", "v1", "Pod", "pods");
+    /// Services.
+    pub const SERVICE: Kind = Kind::namespaced("", "v1", "Service", "services");
+    /// Config maps.
+    pub const CONFIG_MAP: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
+    /// Service accounts.
+    pub const SERVICE_ACCOUNT: Kind =
+        Kind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
+    /// Persistent volume claims.
+    pub const PVC: Kind =
+        Kind::namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
+    /// Events of the core group.
+    pub const EVENT: Kind = Kind::namespaced("", "v1", "Event", "events");
+    /// Deployments.
+    pub const DEPLOYMENT: Kind = Kind::namespaced("apps", "v1", "Deployment", "deployments");
+    /// Stateful sets.
+    pub const STATEFUL_SET: Kind = Kind::namespaced("apps", "v1", "StatefulSet", "statefulsets");
+    /// Jobs.
+    pub const JOB: Kind = Kind::namespaced("batch", "v1", "Job", "jobs");
+    /// Horizontal pod autoscalers.
+    pub const HPA: Kind = Kind::namespaced(
+        "autoscaling",
+        "v2",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+    );
+    /// Custom resource definitions.
+    pub const CRD: Kind = Kind::cluster(
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+    );
+    /// Validating webhook configurations.
+    pub const VALIDATING_WEBHOOK: Kind = Kind::cluster(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    );
+    /// What the suite's own user may do.
+    pub const SELF_ACCESS: Kind = Kind::cluster(
+        "authorization.k8s.io",
+        "v1",
+        "SelfSubjectAccessReview",
+        "selfsubjectaccessreviews",
+    );
+    /// What another user may do.
+    pub const ACCESS: Kind = Kind::cluster(
+        "authorization.k8s.io",
+        "v1",
+        "SubjectAccessReview",
+        "subjectaccessreviews",
+    );
+    /// Kubeflow profiles.
+    pub const PROFILE: Kind = Kind::cluster("kubeflow.org", "v1", "Profile", "profiles");
+    /// Notebooks.
+    pub const NOTEBOOK: Kind = Kind::namespaced("kubeflow.org", "v1", "Notebook", "notebooks");
+    /// Katib experiments.
+    pub const EXPERIMENT: Kind =
+        Kind::namespaced("kubeflow.org", "v1beta1", "Experiment", "experiments");
+    /// Katib trials.
+    pub const TRIAL: Kind = Kind::namespaced("kubeflow.org", "v1beta1", "Trial", "trials");
+    /// Katib suggestions.
+    pub const SUGGESTION: Kind =
+        Kind::namespaced("kubeflow.org", "v1beta1", "Suggestion", "suggestions");
+    /// KServe inference services.
+    pub const INFERENCE_SERVICE: Kind = Kind::namespaced(
+        "serving.kserve.io",
+        "v1beta1",
+        "InferenceService",
+        "inferenceservices",
+    );
+    /// KServe serving runtimes.
+    pub const SERVING_RUNTIME: Kind = Kind::namespaced(
+        "serving.kserve.io",
+        "v1alpha1",
+        "ServingRuntime",
+        "servingruntimes",
+    );
+    /// KServe cluster serving runtimes.
+    pub const CLUSTER_SERVING_RUNTIME: Kind = Kind::cluster(
+        "serving.kserve.io",
+        "v1alpha1",
+        "ClusterServingRuntime",
+        "clusterservingruntimes",
+    );
+    /// KServe inference graphs.
+    pub const INFERENCE_GRAPH: Kind = Kind::namespaced(
+        "serving.kserve.io",
+        "v1alpha1",
+        "InferenceGraph",
+        "inferencegraphs",
+    );
+    /// KServe trained models.
+    pub const TRAINED_MODEL: Kind = Kind::namespaced(
+        "serving.kserve.io",
+        "v1alpha1",
+        "TrainedModel",
+        "trainedmodels",
+    );
+}
