@@ -6,7 +6,9 @@
 //! spec ──> cluster ──> checks ──> engine ──> report ──> seal        (reference: reached only over HTTP)
 //! ```
 
+pub mod checks;
 pub mod clock;
+pub mod fixtures;
 pub mod outcome;
 pub mod report;
 pub mod workload;

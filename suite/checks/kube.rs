@@ -1,0 +1,634 @@
+//! What a check does at the Kubernetes API.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Cx, timeouts::show_duration};
+use crate::{
+    cluster::{
+        Answer, Body, Endpoint, Kind, Request, TransportError,
+        discover::{escape, items},
+        kinds::POD,
+    },
+    outcome::{CouldNotRun, Failure, Outcome, Stop, shorten},
+};
+
+/// How a write is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    Persist,
+    DryRun,
+}
+
+impl Cx {
+    /// Creates an object in the run's namespace (for a namespaced kind) and returns what was stored.
+    pub async fn create(&self, kind: &Kind, object: &Value) -> Outcome<Value> {
+        let answer = self.try_create(kind, object).await?;
+        accepted(
+            &answer,
+            &format!("the creation of {} `{}`", kind.kind, name_of(object)),
+        )
+    }
+
+    /// Asks for a creation and returns the answer, whatever it is.
+    pub async fn try_create(&self, kind: &Kind, object: &Value) -> Outcome<Answer> {
+        self.post(kind, object, Write::Persist).await
+    }
+
+    /// Asks for a creation that stores nothing (`dryRun=All`) and returns the object as admission left it.
+    pub async fn dry_run(&self, kind: &Kind, object: &Value) -> Outcome<Value> {
+        let answer = self.try_dry_run(kind, object).await?;
+        accepted(
+            &answer,
+            &format!(
+                "the creation (dry run) of {} `{}`",
+                kind.kind,
+                name_of(object)
+            ),
+        )
+    }
+
+    /// Asks for a creation that stores nothing and returns the answer, whatever it is.
+    pub async fn try_dry_run(&self, kind: &Kind, object: &Value) -> Outcome<Answer> {
+        self.post(kind, object, Write::DryRun).await
+    }
+
+    /// The heart of a negative check: `good` is accepted, and `bad`, which differs from it in what is under test only,
+    /// is refused. `what` names what is wrong with it. Both are dry runs.
+    pub async fn refuses(&self, kind: &Kind, good: &Value, bad: &Value, what: &str) -> Outcome {
+        self.dry_run(kind, good).await?;
+        self.refuses_only(kind, bad, what).await
+    }
+
+    /// `bad` is refused (dry run). Use it for further cases beside a twin that was accepted before.
+    pub async fn refuses_only(&self, kind: &Kind, bad: &Value, what: &str) -> Outcome {
+        let answer = self.try_dry_run(kind, bad).await?;
+        refused(&answer, &format!("{} {what}", a(kind.kind)))
+    }
+
+    async fn post(&self, kind: &Kind, object: &Value, write: Write) -> Outcome<Answer> {
+        let query = if write == Write::DryRun {
+            "?dryRun=All"
+        } else {
+            ""
+        };
+        let mut object = self.own(object);
+        if kind.namespaced && object["metadata"]["namespace"].is_null() {
+            object["metadata"]["namespace"] = self.namespace().into();
+        }
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let path = format!("{}{query}", kind.path(&namespace));
+        self.kube(Request::new(Endpoint::Kubernetes, "POST", path).json(object))
+            .await
+    }
+
+    /// An object of the run's namespace; none where it does not exist.
+    pub async fn get(&self, kind: &Kind, name: &str) -> Outcome<Option<Value>> {
+        self.get_in(kind, self.namespace(), name).await
+    }
+
+    /// An object of any namespace; none where it does not exist.
+    pub async fn get_in(&self, kind: &Kind, namespace: &str, name: &str) -> Outcome<Option<Value>> {
+        let request = Request::new(
+            Endpoint::Kubernetes,
+            "GET",
+            kind.object_path(namespace, name),
+        );
+        let answer = self.kube(request).await?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        accepted(&answer, &format!("the reading of {} `{name}`", kind.kind)).map(Some)
+    }
+
+    /// An object that must exist: where it does not, the check fails.
+    pub async fn need(&self, kind: &Kind, name: &str) -> Outcome<Value> {
+        self.get(kind, name).await?.ok_or_else(|| {
+            Stop::unlike(
+                format!("{} `{name}` does not exist", kind.kind),
+                "the object",
+                "404 Not Found",
+            )
+        })
+    }
+
+    /// Objects of the run's namespace; `selector` is a label selector, empty for all.
+    pub async fn list(&self, kind: &Kind, selector: &str) -> Outcome<Vec<Value>> {
+        let query = if selector.is_empty() {
+            String::new()
+        } else {
+            format!("?labelSelector={}", escape(selector))
+        };
+        let path = format!("{}{query}", kind.path(self.namespace()));
+        let answer = self
+            .kube(Request::new(Endpoint::Kubernetes, "GET", path))
+            .await?;
+        let list = accepted(&answer, &format!("the listing of {}", kind.plural))?;
+        Ok(items(&list, "items").cloned().collect())
+    }
+
+    /// Changes an object by a JSON merge patch and returns what was stored.
+    pub async fn patch(&self, kind: &Kind, name: &str, patch: &Value) -> Outcome<Value> {
+        let answer = self.try_patch(kind, name, patch).await?;
+        accepted(&answer, &format!("the change of {} `{name}`", kind.kind))
+    }
+
+    /// Asks for a change by a JSON merge patch and returns the answer, whatever it is.
+    pub async fn try_patch(&self, kind: &Kind, name: &str, patch: &Value) -> Outcome<Answer> {
+        let request = Request::new(
+            Endpoint::Kubernetes,
+            "PATCH",
+            kind.object_path(self.namespace(), name),
+        )
+        .content("application/merge-patch+json", Body::Json(patch.clone()));
+        self.kube(request).await
+    }
+
+    /// Deletes an object (background). One that is already gone is fine.
+    pub async fn delete(&self, kind: &Kind, name: &str) -> Outcome {
+        let answer = self
+            .kube(Request::new(
+                Endpoint::Kubernetes,
+                "DELETE",
+                kind.object_path(self.namespace(), name),
+            ))
+            .await?;
+        if answer.status == 404 {
+            return Ok(());
+        }
+        accepted(&answer, &format!("the deletion of {} `{name}`", kind.kind)).map(drop)
+    }
+
+    /// Any request at the Kubernetes API. A throttled or briefly unavailable API is asked again within the timeout
+    /// `retry`; a webhook that cannot be called is the component's fault and ends as an answer of 500.
+    pub async fn kube(&self, request: Request) -> Outcome<Answer> {
+        let until = self.now_ms() + super::cx_millis(self.run.timeout("retry"));
+        let mut wait = Duration::from_millis(200);
+        loop {
+            let sent = self.session.send(request.clone()).await;
+            let again = match &sent {
+                Ok(answer) => {
+                    matches!(answer.status, 429 | 502 | 503 | 504)
+                        || (answer.status == 500 && is_webhook_down(answer))
+                }
+                // Nothing can be said of a write whose answer is lost; a read is asked again.
+                Err(TransportError::Unreachable(_)) => request.asked.method == "GET",
+                Err(_) => false,
+            };
+            if !again || self.now_ms() + super::cx_millis(wait) > until {
+                return sent.map_err(|e| could_not_send(&request, &e));
+            }
+            let asked = sent
+                .ok()
+                .and_then(|a| a.header("retry-after").and_then(|s| s.parse().ok()));
+            self.pause(asked.map_or(wait, |seconds: u64| Duration::from_secs(seconds.min(10))))
+                .await;
+            wait = (wait * 2).min(Duration::from_secs(3));
+        }
+    }
+
+    /// Waits until `holds` of an object, within a named timeout. `what` finishes the sentence "it did not …".
+    pub async fn until(
+        &self,
+        kind: &Kind,
+        name: &str,
+        timeout: &'static str,
+        what: &str,
+        mut holds: impl FnMut(&Value) -> bool + Send,
+    ) -> Outcome<Value> {
+        self.watch_until(kind, name, timeout, what, |object| Ok(holds(object)))
+            .await
+    }
+
+    /// The same with a condition that may also stop the wait. It sees every state that the watch shows.
+    pub async fn watch_until(
+        &self,
+        kind: &Kind,
+        name: &str,
+        timeout: &'static str,
+        what: &str,
+        mut holds: impl FnMut(&Value) -> Outcome<bool> + Send,
+    ) -> Outcome<Value> {
+        let mut seen = None;
+        let found = self
+            .watch_object(kind, name, timeout, |object| {
+                let Some(object) = object else {
+                    return Ok(false);
+                };
+                seen = Some(object.clone());
+                holds(object)
+            })
+            .await?;
+        match found {
+            Some(object) => Ok(object),
+            None => Err(self
+                .timed_out(kind, name, timeout, what, seen.as_ref())
+                .await?),
+        }
+    }
+
+    /// Waits until an object is gone, within a named timeout.
+    pub async fn until_gone(&self, kind: &Kind, name: &str, timeout: &'static str) -> Outcome {
+        let mut seen = None;
+        let mut gone = false;
+        self.watch_object(kind, name, timeout, |object| {
+            gone = object.is_none();
+            seen = object.cloned();
+            Ok(gone)
+        })
+        .await?;
+        if gone {
+            Ok(())
+        } else {
+            Err(self
+                .timed_out(kind, name, timeout, "go", seen.as_ref())
+                .await?)
+        }
+    }
+
+    /// Reads an object, then watches it. `visit` sees each state (none: the object does not exist) and says whether it
+    /// is the one waited for. The answer is that state; none when the time was up, or when it was an absence.
+    async fn watch_object(
+        &self,
+        kind: &Kind,
+        name: &str,
+        timeout: &'static str,
+        mut visit: impl FnMut(Option<&Value>) -> Outcome<bool> + Send,
+    ) -> Outcome<Option<Value>> {
+        let until = self.now_ms() + super::cx_millis(self.run.timeout(timeout));
+        loop {
+            // A list of one gives the version from which to watch even where the object is not there yet.
+            let field = format!("fieldSelector={}", escape(&format!("metadata.name={name}")));
+            let path = format!("{}?{field}", kind.path(self.namespace()));
+            let answer = self
+                .kube(Request::new(Endpoint::Kubernetes, "GET", path.clone()))
+                .await?;
+            let list = accepted(&answer, &format!("the listing of {}", kind.plural))?;
+            let object = items(&list, "items").next().cloned();
+            if visit(object.as_ref())? {
+                return Ok(object);
+            }
+            if self.now_ms() >= until {
+                return Ok(None);
+            }
+            let version = list["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap_or_default();
+            let seconds = (until - self.now_ms()).div_ceil(1000);
+            let path =
+                format!("{path}&watch=true&resourceVersion={version}&timeoutSeconds={seconds}");
+            let opened = self.now_ms();
+            match self
+                .session
+                .watch(Request::new(Endpoint::Kubernetes, "GET", path), until)
+                .await
+            {
+                Ok(mut watch) => {
+                    while let Some(event) = watch.next().await {
+                        let object = &event["object"];
+                        let seen = match event["type"].as_str() {
+                            Some("DELETED") => visit(None)?,
+                            Some("ADDED" | "MODIFIED") => visit(Some(object))?,
+                            // A version that is too old, or a bookmark: the next list tells.
+                            Some("ERROR") => break,
+                            _ => false,
+                        };
+                        if seen {
+                            return Ok((event["type"] != "DELETED").then(|| object.clone()));
+                        }
+                    }
+                }
+                Err(e @ (TransportError::Deadline | TransportError::NotRecorded(_))) => {
+                    return Err(could_not_send(
+                        &Request::new(Endpoint::Kubernetes, "GET", "watch"),
+                        &e,
+                    ));
+                }
+                Err(_) => {}
+            }
+            if self.now_ms() >= until {
+                return Ok(None);
+            }
+            if self.now_ms() < opened + 500 {
+                // A server that ends watches at once is not to be asked without a pause.
+                self.pause(Duration::from_millis(500)).await;
+            }
+        }
+    }
+
+    /// What a wait that ran out means: the distribution's failure, unless the suite's own pods could not be run.
+    async fn timed_out(
+        &self,
+        kind: &Kind,
+        name: &str,
+        timeout: &'static str,
+        what: &str,
+        seen: Option<&Value>,
+    ) -> Outcome<Stop> {
+        let pods = self.list(&POD, "").await?;
+        for pod in pods.iter().filter(|p| {
+            p["metadata"]["name"]
+                .as_str()
+                .is_some_and(|n| n.starts_with(name))
+        }) {
+            if let Some(stop) = self.cannot_run(pod) {
+                return Ok(stop);
+            }
+        }
+        let after = show_duration(self.run.timeout(timeout));
+        Ok(Stop::Failed(Failure {
+            message: format!(
+                "{} `{name}` did not {what} within {after} (timeout `{timeout}`)",
+                kind.kind
+            ),
+            expected: Some(format!("to {what}")),
+            observed: None,
+            last_state: Some(seen.map_or_else(|| "it does not exist".to_owned(), state_of)),
+        }))
+    }
+
+    /// Whether a pod of ours cannot run for a reason that is not the distribution's.
+    fn cannot_run(&self, pod: &Value) -> Option<Stop> {
+        let statuses = items(&pod["status"], "initContainerStatuses")
+            .chain(items(&pod["status"], "containerStatuses"));
+        for status in statuses {
+            let waiting = &status["state"]["waiting"];
+            let pull = matches!(
+                waiting["reason"].as_str(),
+                Some("ErrImagePull" | "ImagePullBackOff")
+            );
+            if pull
+                && status["image"]
+                    .as_str()
+                    .is_some_and(|i| i.ends_with(self.run.image.as_str()))
+            {
+                let why = waiting["message"].as_str().unwrap_or_default();
+                return Some(Stop::CouldNotRun(
+                    CouldNotRun::ImagePull,
+                    format!(
+                        "the suite's image `{}` cannot be pulled: {}",
+                        self.run.image,
+                        shorten(why, 300)
+                    ),
+                ));
+            }
+        }
+        items(&pod["status"], "conditions")
+            .find(|c| {
+                c["type"] == "PodScheduled"
+                    && c["status"] == "False"
+                    && c["reason"] == "Unschedulable"
+            })
+            .map(|c| {
+                let why = c["message"].as_str().unwrap_or_default();
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                Stop::CouldNotRun(
+                    CouldNotRun::NoRoom,
+                    format!("no node has room for pod `{name}`: {}", shorten(why, 300)),
+                )
+            })
+    }
+}
+
+/// What an answer to a documented request must be: a success, with its body.
+pub(super) fn accepted(answer: &Answer, doing: &str) -> Outcome<Value> {
+    if answer.is_success() {
+        Ok(answer.json().clone())
+    } else {
+        Err(unexpected(answer, doing, "a success (2xx)"))
+    }
+}
+
+/// What an answer to a request that must be refused must be: refused by admission or schema, for what it says.
+pub(super) fn refused(answer: &Answer, what: &str) -> Outcome {
+    match answer.status {
+        200..=299 => Err(Stop::unlike(
+            format!("{what} was accepted, and must be refused"),
+            "a refusal (4xx)",
+            answer.status.to_string(),
+        )),
+        // 401, 404, 409 and 429 say nothing about the object; nor does a missing right.
+        400 | 402..=428 | 430..=499
+            if !matches!(answer.status, 404 | 409) && !is_no_permission(answer) =>
+        {
+            Ok(())
+        }
+        _ => Err(unexpected(
+            answer,
+            what,
+            "a refusal (4xx) by admission or schema",
+        )),
+    }
+}
+
+/// Sorts an answer that should have been another: the distribution's failure, or ours to find out.
+pub(super) fn unexpected(answer: &Answer, doing: &str, expected: &str) -> Stop {
+    let said = answer.summary();
+    if answer.status == 401 || is_no_permission(answer) {
+        return Stop::CouldNotRun(CouldNotRun::NoPermission, format!("{doing}: {said}"));
+    }
+    let own_fault = answer.status == 429 || (answer.status >= 500 && !is_webhook_down(answer));
+    if own_fault {
+        return Stop::CouldNotRun(CouldNotRun::ApiServer, format!("{doing}: {said}"));
+    }
+    if answer.status == 403 && said.contains("exceeded quota") {
+        return Stop::CouldNotRun(CouldNotRun::NoRoom, format!("{doing}: {said}"));
+    }
+    Stop::unlike(format!("{doing} was answered with {said}"), expected, said)
+}
+
+/// RBAC's own words, as against an admission webhook's 403.
+fn is_no_permission(answer: &Answer) -> bool {
+    let message = answer.json()["message"].as_str().unwrap_or_default();
+    answer.status == 403 && message.contains(" cannot ") && !message.contains("admission webhook")
+}
+
+/// The API server could not call an admission webhook: the component that owns it is not serving.
+fn is_webhook_down(answer: &Answer) -> bool {
+    answer.json()["message"]
+        .as_str()
+        .is_some_and(|m| m.contains("failed calling webhook"))
+}
+
+/// Why a request has no answer, as a stop.
+pub(super) fn could_not_send(request: &Request, error: &TransportError) -> Stop {
+    let reason = match error {
+        TransportError::Credential(_) => CouldNotRun::NoPermission,
+        TransportError::TooLarge(_) => CouldNotRun::AnswerTooLarge,
+        TransportError::Deadline => CouldNotRun::Deadline,
+        TransportError::NotRecorded(_) => CouldNotRun::EvidenceMissing,
+        TransportError::Unreachable(_) | TransportError::Timeout(_) => CouldNotRun::Unreachable,
+    };
+    Stop::CouldNotRun(reason, format!("{}: {error}", request.asked.line()))
+}
+
+/// An object's state in a line: its conditions, else its status, bounded.
+pub(super) fn state_of(object: &Value) -> String {
+    let conditions: Vec<String> = items(&object["status"], "conditions")
+        .map(|c| {
+            let text = |key: &str| c[key].as_str().unwrap_or_default();
+            let why = [text("reason"), text("message")]
+                .into_iter()
+                .filter(|s| !s.is_empty())
+                .collect::<Vec<_>>()
+                .join(": ");
+            let why = if why.is_empty() {
+                why
+            } else {
+                format!(" ({})", shorten(&why, 160))
+            };
+            format!("{}={}{why}", text("type"), text("status"))
+        })
+        .collect();
+    if conditions.is_empty() {
+        let status = object.get("status").filter(|s| !s.is_null());
+        status.map_or_else(
+            || "it has no status".to_owned(),
+            |s| shorten(&s.to_string(), 600),
+        )
+    } else {
+        shorten(&conditions.join(", "), 1000)
+    }
+}
+
+/// The status of a condition: `True`, `False`, `Unknown`, or empty where it is absent.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
+    condition_of(object, kind)["status"]
+        .as_str()
+        .unwrap_or_default()
+}
+
+/// A condition; null where it is absent.
+pub fn condition_of<'a>(object: &'a Value, kind: &str) -> &'a Value {
+    const NULL: &Value = &Value::Null;
+    items(&object["status"], "conditions")
+        .find(|c| c["type"] == kind)
+        .unwrap_or(NULL)
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+fn a(noun: &str) -> String {
+    let article = if noun.starts_with(['A', 'E', 'I', 'O', 'U']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("{article} {noun}")
+}
+
+/// Sets `value` at a dotted path (`spec.objective.type`, array elements by number); `null` removes the key. For the
+/// twin of an object that differs in one field only.
+#[must_use]
+pub fn with(object: &Value, path: &str, value: Value) -> Value {
+    let mut object = object.clone();
+    let mut at = &mut object;
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
+        let last = keys.peek().is_none();
+        at = match (key.parse::<usize>(), at.is_array()) {
+            (Ok(index), true) => &mut at[index],
+            _ if last && value.is_null() => {
+                if let Some(map) = at.as_object_mut() {
+                    map.shift_remove(key);
+                }
+                return object;
+            }
+            _ => {
+                if !at.is_object() {
+                    *at = json!({});
+                }
+                &mut at[key]
+            }
+        };
+        if last {
+            *at = value;
+            return object;
+        }
+    }
+    object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn answer(status: u16, message: &str) -> Answer {
+        Answer {
+            status,
+            headers: BTreeMap::new(),
+            body: Body::Json(json!({"message": message})),
+        }
+    }
+
+    #[test]
+    fn a_missing_right_is_never_a_refusal_nor_a_failure() {
+        let rbac = answer(
+            403,
+            "experiments.kubeflow.org is forbidden: User \"x\" cannot create resource \"experiments\"",
+        );
+        for stop in [
+            refused(&rbac, "it").unwrap_err(),
+            accepted(&rbac, "it").unwrap_err(),
+        ] {
+            assert!(
+                matches!(stop, Stop::CouldNotRun(CouldNotRun::NoPermission, _)),
+                "{stop}"
+            );
+        }
+        let webhook = answer(
+            403,
+            "admission webhook \"x\" denied the request: name cannot be empty",
+        );
+        assert_eq!(refused(&webhook, "it"), Ok(()));
+        assert!(matches!(accepted(&webhook, "it"), Err(Stop::Failed(_))));
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_object_counts() {
+        for status in [400, 403, 422] {
+            assert_eq!(refused(&answer(status, "no"), "it"), Ok(()), "{status}");
+        }
+        for status in [200, 201, 404, 409] {
+            assert!(
+                matches!(refused(&answer(status, "no"), "it"), Err(Stop::Failed(_))),
+                "{status}"
+            );
+        }
+        for status in [401, 429, 500, 503] {
+            assert!(
+                matches!(
+                    refused(&answer(status, "no"), "it"),
+                    Err(Stop::CouldNotRun(..))
+                ),
+                "{status}"
+            );
+        }
+        let down = answer(
+            500,
+            "Internal error occurred: failed calling webhook \"v\": connection refused",
+        );
+        assert!(matches!(refused(&down, "it"), Err(Stop::Failed(_))));
+    }
+
+    #[test]
+    fn one_field_is_set_or_removed() {
+        let object = json!({"spec": {"a": 1, "list": [{"b": 1}]}});
+        assert_eq!(
+            with(&object, "spec.a", Value::Null),
+            json!({"spec": {"list": [{"b": 1}]}})
+        );
+        assert_eq!(
+            with(&object, "spec.list.0.b", json!(2))["spec"]["list"][0]["b"],
+            2
+        );
+        assert_eq!(with(&object, "spec.x.y", json!(2))["spec"]["x"]["y"], 2);
+    }
+}

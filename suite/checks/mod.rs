@@ -1,0 +1,138 @@
+//! The checks: one async function a requirement, under the same id, in plain tables.
+//!
+//! A check reads like the requirement that it proves:
+//!
+//! ```ignore
+//! async fn reaches_goal(cx: &Cx) -> Outcome {
+//!     let done: Experiment = cx.setup(&GOAL)?;
+//!     ensure_eq!(done.reason, "ExperimentGoalReached", "the reason of condition Succeeded");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Costly states (a finished run, a completed experiment, a ready service) are set-ups: made once a run, read by many.
+
+mod cx;
+mod http;
+mod kube;
+pub mod timeouts;
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+
+pub use cx::{Cx, RunContext, SetupResult};
+pub use http::{Http, query};
+pub use kube::{condition, condition_of, with};
+pub use timeouts::Timeouts;
+
+use crate::outcome::Outcome;
+
+/// Whole milliseconds of a duration.
+fn cx_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What component modules use.
+pub mod prelude {
+    pub use serde::{Deserialize, Serialize};
+    pub use serde_json::{Value, json};
+
+    pub use super::{Check, Cx, Http, IMAGE, Setup, condition, condition_of, query, with};
+    pub use crate::{
+        cluster::{Answer, Body, Identity, Kind, Request, kinds::*},
+        ensure, ensure_eq,
+        outcome::{CouldNotRun, Failure, NotApplicable, Outcome, Stop},
+        requirement_checks, setups,
+    };
+}
+
+/// The function that proves a requirement.
+pub type CheckFn = for<'a> fn(&'a Cx) -> BoxFuture<'a, Outcome>;
+/// The function that makes a shared state and says what it saw.
+pub type SetupFn = for<'a> fn(&'a Cx) -> BoxFuture<'a, Outcome<Value>>;
+
+/// A check: the code of one requirement.
+#[derive(Debug, Clone, Copy)]
+pub struct Check {
+    /// The requirement's id.
+    pub id: &'static str,
+    /// The set-ups whose values it reads.
+    pub needs: &'static [&'static Setup],
+    /// The code.
+    pub run: CheckFn,
+}
+
+/// A costly state that several checks read. It is made once a run.
+///
+/// A set-up does not judge: it waits until the state is reached or the time is up and says what it saw. Where it
+/// cannot go on it stops, and then the check named as its judge stops for the same reason; the others could not run.
+#[derive(Debug)]
+pub struct Setup {
+    /// `setup/COMPONENT/NAME`, unique.
+    pub id: &'static str,
+    /// The check that fails when this set-up fails; empty when none does.
+    pub judge: &'static str,
+    /// The set-ups that it builds on itself.
+    pub needs: &'static [&'static Setup],
+    /// The longest time it may take.
+    pub limit: Duration,
+    /// The code; its value is what checks read.
+    pub run: SetupFn,
+}
+
+impl Check {
+    /// The component: the id's first segment.
+    pub fn component(&self) -> &'static str {
+        self.id.split('/').next().unwrap_or_default()
+    }
+}
+
+/// Declares a component's table: `requirement_checks! { "katib/a/b" => a_b, "katib/a/c" => a_c needs [&RANDOM], }` makes
+/// `pub const CHECKS: &[Check]`.
+#[macro_export]
+macro_rules! requirement_checks {
+    ($($id:literal => $run:path $(, needs [$($need:expr),* $(,)?])?);* $(;)?) => {
+        /// The checks of this module, in the order in which reports list them.
+        pub const CHECKS: &[$crate::checks::Check] = &[
+            $($crate::checks::Check {
+                id: $id,
+                needs: &[$($($need),*)?],
+                run: |cx| Box::pin($run(cx)),
+            }),*
+        ];
+    };
+}
+
+/// Declares set-ups: `setups! { pub RANDOM = "setup/katib/random", judge "katib/experiment/succeeds", minutes 15, needs [], run: make_random; }`.
+#[macro_export]
+macro_rules! setups {
+    ($($(#[$doc:meta])* $vis:vis $name:ident = $id:literal, judge $judge:literal, minutes $minutes:literal, needs [$($need:expr),* $(,)?], run: $run:path;)*) => {
+        $($(#[$doc])* $vis static $name: $crate::checks::Setup = $crate::checks::Setup {
+            id: $id,
+            judge: $judge,
+            needs: &[$($need),*],
+            limit: std::time::Duration::from_secs($minutes * 60),
+            run: |cx| Box::pin($run(cx)),
+        };)*
+    };
+}
+
+/// All checks, by component in the order of [`crate::COMPONENTS`].
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    [].iter()
+        .copied()
+        .flat_map(|table: &'static [Check]| table.iter())
+}
+
+/// The check of a requirement.
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().find(|check| check.id == id)
+}
+
+setups! {
+    /// A pod of the suite's own image ran: whatever needs pods builds on this, so that an image that cannot be pulled or
+    /// a full cluster is named once, at once, and never as a failure of the distribution.
+    pub IMAGE = "setup/run/image", judge "", minutes 5, needs [], run: cx::image_runs;
+}

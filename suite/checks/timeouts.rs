@@ -1,0 +1,220 @@
+//! The named timeouts: every wait of the suite has one of these names, and each can be set (`--timeout NAME=DURATION`).
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// A named timeout: its name, default in seconds, and what is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// The name.
+    pub name: &'static str,
+    /// The default, in seconds.
+    pub seconds: u64,
+    /// What is waited for.
+    pub what: &'static str,
+}
+
+/// All names. The defaults allow for a slow cluster that still has to pull the one image.
+pub const ALL: &[Named] = &[
+    Named {
+        name: "check",
+        seconds: 900,
+        what: "one check, from its first request to its verdict",
+    },
+    Named {
+        name: "request",
+        seconds: 30,
+        what: "the answer to one request",
+    },
+    Named {
+        name: "retry",
+        seconds: 20,
+        what: "an answer other than 429, 502, 503, 504 or a broken connection",
+    },
+    Named {
+        name: "namespace",
+        seconds: 60,
+        what: "the run's namespace, its service accounts and rights",
+    },
+    Named {
+        name: "image",
+        seconds: 180,
+        what: "the first pod of the suite's own image",
+    },
+    Named {
+        name: "reconcile",
+        seconds: 60,
+        what: "a controller to act on what was written",
+    },
+    Named {
+        name: "gone",
+        seconds: 120,
+        what: "a deleted object and what it owned",
+    },
+    Named {
+        name: "serves",
+        seconds: 60,
+        what: "a server in a ready pod to answer",
+    },
+    Named {
+        name: "run-finished",
+        seconds: 600,
+        what: "a pipeline run to end",
+    },
+    Named {
+        name: "run-terminated",
+        seconds: 180,
+        what: "a terminated pipeline run to end",
+    },
+    Named {
+        name: "run-triggered",
+        seconds: 240,
+        what: "a recurring run to start a run",
+    },
+    Named {
+        name: "notebook-ready",
+        seconds: 240,
+        what: "a notebook to be ready",
+    },
+    Named {
+        name: "notebook-stopped",
+        seconds: 180,
+        what: "a stopped notebook's pod to be gone",
+    },
+    Named {
+        name: "experiment-finished",
+        seconds: 900,
+        what: "an experiment to end",
+    },
+    Named {
+        name: "trial-finished",
+        seconds: 600,
+        what: "a trial to end",
+    },
+    Named {
+        name: "inferenceservice-ready",
+        seconds: 300,
+        what: "an inference service to be ready",
+    },
+    Named {
+        name: "cleanup",
+        seconds: 180,
+        what: "what the run made to be gone after it",
+    },
+];
+
+/// The timeouts of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timeouts(BTreeMap<String, Duration>);
+
+impl Timeouts {
+    /// Sets one by name. The error says what is wrong with the name or the duration (`90s`, `5m`, `1h`, `250ms`).
+    pub fn set(&mut self, name: &str, duration: &str) -> Result<(), String> {
+        if !ALL.iter().any(|t| t.name == name) {
+            let names: Vec<&str> = ALL.iter().map(|t| t.name).collect();
+            return Err(format!(
+                "unknown timeout `{name}`; known are {}",
+                names.join(", ")
+            ));
+        }
+        let duration = parse_duration(duration).ok_or_else(|| {
+            format!(
+                "`{duration}` is no duration for timeout `{name}`; write one like 90s, 5m or 1h"
+            )
+        })?;
+        self.0.insert(name.to_owned(), duration);
+        Ok(())
+    }
+
+    /// The value of a named timeout.
+    pub fn get(&self, name: &str) -> Duration {
+        self.0.get(name).copied().unwrap_or_else(|| {
+            let named = ALL.iter().find(|t| t.name == name);
+            debug_assert!(named.is_some(), "no timeout is named {name}");
+            Duration::from_secs(named.map_or(60, |t| t.seconds))
+        })
+    }
+
+    /// Those that were set, for the record: name and milliseconds.
+    pub fn changed(&self) -> impl Iterator<Item = (&str, Duration)> {
+        self.0
+            .iter()
+            .map(|(name, duration)| (name.as_str(), *duration))
+    }
+}
+
+/// `250ms`, `90s`, `5m`, `1h`: positive, at most a day.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(at);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => number,
+        "s" => number.checked_mul(1_000)?,
+        "m" => number.checked_mul(60_000)?,
+        "h" => number.checked_mul(3_600_000)?,
+        _ => return None,
+    };
+    (1..=86_400_000)
+        .contains(&millis)
+        .then(|| Duration::from_millis(millis))
+}
+
+/// A duration as people write it: `90s`, `5m`, `1.5s`.
+pub fn show_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if duration.subsec_millis() != 0 {
+        format!("{seconds:.1}s")
+    } else if duration.as_secs() >= 60 && duration.as_secs().is_multiple_of(60) {
+        format!("{}m", duration.as_secs() / 60)
+    } else {
+        format!("{}s", duration.as_secs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_parsed_and_shown() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("90s", 90_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "0s",
+            "5d",
+            "99999999999999999999s",
+            "25h",
+        ] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+        assert_eq!(show_duration(Duration::from_secs(90)), "90s");
+        assert_eq!(show_duration(Duration::from_secs(300)), "5m");
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused() {
+        let mut timeouts = Timeouts::default();
+        assert!(
+            timeouts
+                .set("experiment-finishd", "5m")
+                .unwrap_err()
+                .contains("experiment-finished")
+        );
+        timeouts.set("gone", "5m").unwrap();
+        assert_eq!(timeouts.get("gone"), Duration::from_secs(300));
+    }
+}

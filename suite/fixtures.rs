@@ -1,0 +1,38 @@
+//! The files that checks apply, embedded in the binary.
+
+use include_dir::{Dir, include_dir};
+use serde_json::Value;
+
+static FIXTURES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/fixtures");
+
+/// A file of fixtures/, as it is.
+pub fn text(path: &str) -> Result<&'static str, String> {
+    FIXTURES
+        .get_file(path)
+        .and_then(include_dir::File::contents_utf8)
+        .ok_or_else(|| format!("there is no fixture `fixtures/{path}`"))
+}
+
+/// A YAML file of fixtures/ with its `<<mark>>`s filled in. A mark that is not known is an error.
+pub fn load(path: &str, marks: &[(&str, &str)]) -> Result<Value, String> {
+    let mut out = String::new();
+    let mut rest = text(path)?;
+    while let Some((before, after)) = rest.split_once("<<") {
+        let (mark, after) = after
+            .split_once(">>")
+            .ok_or_else(|| format!("fixtures/{path}: `<<` without `>>`"))?;
+        // The later ones win, so that a check can override a mark.
+        let value = marks
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == mark)
+            .map(|(_, value)| *value);
+        out.push_str(before);
+        out.push_str(
+            value.ok_or_else(|| format!("fixtures/{path}: nothing is known of `<<{mark}>>`"))?,
+        );
+        rest = after;
+    }
+    out.push_str(rest);
+    serde_saphyr::from_str(&out).map_err(|e| format!("fixtures/{path}: {e}"))
+}
