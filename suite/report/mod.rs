@@ -2,8 +2,10 @@
 //!
 //! [`model::Results`] is the truth; `junit.xml`, `report.html` and the console text can each be made again from it.
 
+pub mod junit;
 pub mod model;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod text;
 
 pub use model::{CheckResult, Level, Outcome, Results, Verdict};
