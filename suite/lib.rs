@@ -11,6 +11,7 @@ pub mod clock;
 pub mod fixtures;
 pub mod outcome;
 pub mod report;
+pub mod spec;
 pub mod workload;
 
 /// Makes `ring` the TLS provider of this process. The first line of `main` and of each test that makes a client;

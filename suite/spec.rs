@@ -1,0 +1,208 @@
+//! What conformance means, as data: loads and validates `specs/`, and answers questions about it.
+//!
+//! The files under `specs/` are embedded in the binary, so that a program needs nothing beside it; another
+//! folder of the same shape can be loaded in their place. Everything that the rest of the suite knows about a
+//! requirement, a profile, a release or the programme comes from [`Specs`].
+
+mod load;
+mod markdown;
+mod model;
+mod schema;
+mod select;
+mod text;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+pub use load::{Problem, SpecError};
+pub use markdown::markdown;
+pub use model::*;
+pub use schema::schemas;
+pub use select::{Unknown, glob, nearest, select};
+pub use text::explain;
+
+/// Everything in `specs/`, validated.
+#[derive(Debug, Clone)]
+pub struct Specs {
+    components: Vec<ComponentSpecs>,
+    requirements: Vec<Requirement>,
+    /// Where each id is in `requirements`.
+    index: HashMap<String, usize>,
+    profiles: Vec<Profile>,
+    releases: Vec<Release>,
+    program: Program,
+    digest: String,
+}
+
+/// What a requirement file says beside its requirements.
+#[derive(Debug, Clone)]
+struct ComponentSpecs {
+    component: Component,
+    group: String,
+    features: indexmap::IndexMap<String, Feature>,
+}
+
+impl Specs {
+    /// The specs that are embedded in the binary.
+    pub fn embedded() -> &'static Specs {
+        static SPECS: LazyLock<Specs> = LazyLock::new(|| {
+            load::embedded().expect("the embedded specs are valid: a test loads them")
+        });
+        &SPECS
+    }
+
+    /// Loads the specs in a folder that has the shape of the embedded one.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, or everything that is wrong in the files, each with file, line and column.
+    pub fn load(dir: &Path) -> Result<Specs, SpecError> {
+        load::from_dir(dir)
+    }
+
+    /// Every requirement, by component and then as in its file.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+
+    /// The requirement with an id.
+    pub fn requirement(&self, id: &str) -> Option<&Requirement> {
+        self.index.get(id).map(|at| &self.requirements[*at])
+    }
+
+    /// The components that have requirements.
+    pub fn components(&self) -> impl Iterator<Item = Component> + '_ {
+        self.components.iter().map(|specs| specs.component)
+    }
+
+    /// The working group that owns a component's requirements.
+    pub fn group(&self, component: Component) -> Option<&str> {
+        self.component(component).map(|specs| specs.group.as_str())
+    }
+
+    /// The features of a component by name.
+    pub fn features(&self, component: Component) -> impl Iterator<Item = (&str, &Feature)> {
+        let specs = self.component(component).into_iter();
+        specs.flat_map(|specs| {
+            specs
+                .features
+                .iter()
+                .map(|(name, feature)| (name.as_str(), feature))
+        })
+    }
+
+    /// A feature of a component.
+    pub fn feature(&self, component: Component, name: &str) -> Option<&Feature> {
+        self.component(component)?.features.get(name)
+    }
+
+    fn component(&self, component: Component) -> Option<&ComponentSpecs> {
+        self.components
+            .iter()
+            .find(|specs| specs.component == component)
+    }
+
+    /// Every profile, as in `profiles.yaml`.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// The profile with a name.
+    ///
+    /// # Errors
+    ///
+    /// What may have been meant, and which profiles there are.
+    pub fn profile(&self, name: &str) -> Result<&Profile, Unknown> {
+        let found = self.profiles.iter().find(|profile| profile.name == name);
+        found.ok_or_else(|| {
+            Unknown::new(
+                "profile",
+                name,
+                self.profiles.iter().map(|profile| &profile.name),
+            )
+        })
+    }
+
+    /// The ids that a profile needs for a release, in the order of [`Specs::requirements`].
+    pub fn profile_ids(&self, profile: &Profile, release: &ReleaseName) -> Vec<&str> {
+        let of_release = self
+            .requirements
+            .iter()
+            .filter(|requirement| requirement.holds_for(release));
+        of_release
+            .filter(|requirement| profile.takes(requirement))
+            .map(|requirement| requirement.id.as_str())
+            .collect()
+    }
+
+    /// Every release, oldest first.
+    pub fn releases(&self) -> &[Release] {
+        &self.releases
+    }
+
+    /// The release with a name.
+    ///
+    /// # Errors
+    ///
+    /// What may have been meant, and which releases there are.
+    pub fn release(&self, name: &str) -> Result<&Release, Unknown> {
+        let found = self
+            .releases
+            .iter()
+            .find(|release| release.name.as_str() == name);
+        found.ok_or_else(|| {
+            Unknown::new(
+                "release",
+                name,
+                self.releases.iter().map(|release| release.name.as_str()),
+            )
+        })
+    }
+
+    /// The newest release.
+    ///
+    /// # Panics
+    ///
+    /// Never: specs without a release do not load.
+    pub fn latest_release(&self) -> &Release {
+        self.releases
+            .last()
+            .expect("there is a release: checked when the specs were loaded")
+    }
+
+    /// The releases that a submission may be about, oldest first: the newest and as many before it as the programme says.
+    pub fn supported_releases(&self) -> &[Release] {
+        let first = self
+            .releases
+            .len()
+            .saturating_sub(self.program.supported_releases.into());
+        &self.releases[first..]
+    }
+
+    /// The conformance programme.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// SHA-256, in hexadecimal digits, over what decides on a verdict: the requirements, profiles and releases.
+    /// It is the same for the embedded files and for the same files in a folder. The programme is left out,
+    /// since it lists the digests of released specs.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+impl Profile {
+    /// Whether the profile's rules take a requirement, whatever the release.
+    pub fn takes(&self, requirement: &Requirement) -> bool {
+        let named = |patterns: &[String]| {
+            patterns
+                .iter()
+                .any(|pattern| glob(pattern, &requirement.id))
+        };
+        let by_rule = self.components.contains(&requirement.component())
+            && self.levels.contains(&requirement.level);
+        (by_rule || named(&self.include)) && !named(&self.exclude)
+    }
+}

@@ -1,0 +1,680 @@
+//! Reads `specs/`, from the binary or a folder, and says where it is wrong: file, line, column and what is allowed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{self, Write as _};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_saphyr::Spanned;
+use sha2::{Digest as _, Sha256};
+
+use super::model::{
+    Level, Profile, ProfileFile, Program, Release, ReleaseName, Requirement, RequirementFile,
+};
+use super::select::{glob, nearest};
+use super::{ComponentSpecs, Specs};
+
+static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/specs");
+
+/// The largest file that is read, in bytes. The largest one today is about a tenth of it.
+const MAX_FILE: u64 = 2 << 20;
+/// The most files that are read from one folder.
+const MAX_FILES: usize = 256;
+
+/// Why specs could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// A file or folder could not be read.
+    #[error("cannot read `{}`: {source}; name a folder with the shape of `specs/`", .path.display())]
+    Read {
+        /// What could not be read.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder holds more, or larger files, than specs ever have.
+    #[error("`{}` holds {what}; is it a folder of specs?", .path.display())]
+    TooLarge {
+        /// What is too large.
+        path: PathBuf,
+        /// How it is too large, with the bound.
+        what: String,
+    },
+    /// The files were read, and these things are wrong in them.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Problem>),
+}
+
+/// One thing that is wrong in a file of specs. Its text is `FILE:LINE:COLUMN: MESSAGE` and the line itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, as the user named it.
+    pub file: String,
+    /// Line and column, counted from one; none if the whole file is meant.
+    pub at: Option<(usize, usize)>,
+    /// The line's text.
+    pub line: Option<String>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.at {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let (Some((line, column)), Some(text)) = (self.at, &self.line) {
+            let margin = " ".repeat(line.to_string().len());
+            let indent = " ".repeat(column.saturating_sub(1));
+            write!(f, "\n{margin} |\n{line} | {text}\n{margin} | {indent}^")?;
+        }
+        Ok(())
+    }
+}
+
+/// A file of specs: its name below `specs/` with `/` between folders, and its text.
+struct File {
+    /// The name that messages give.
+    shown: String,
+    text: String,
+}
+
+/// Loads the specs in the binary.
+pub(super) fn embedded() -> Result<Specs, SpecError> {
+    let mut files = BTreeMap::new();
+    for pattern in ["*.yaml", "requirements/*", "releases/*"] {
+        for entry in EMBEDDED
+            .find(pattern)
+            .expect("the pattern is well-formed")
+            .filter_map(|entry| entry.as_file())
+        {
+            let name = entry.path().to_string_lossy().replace('\\', "/");
+            let shown = format!("specs/{name}");
+            files.insert(name, (shown, entry.contents().to_vec()));
+        }
+    }
+    build(files)
+}
+
+/// Loads the specs in a folder.
+pub(super) fn from_dir(dir: &Path) -> Result<Specs, SpecError> {
+    let mut files = BTreeMap::new();
+    for name in ["profiles.yaml", "program.yaml"] {
+        files.insert(name.to_owned(), read(dir.join(name))?);
+    }
+    for folder in ["requirements", "releases"] {
+        let path = dir.join(folder);
+        let failed = |source| SpecError::Read {
+            path: path.clone(),
+            source,
+        };
+        for (count, entry) in std::fs::read_dir(&path).map_err(failed)?.enumerate() {
+            if count == MAX_FILES {
+                return Err(SpecError::TooLarge {
+                    path,
+                    what: format!("more than {MAX_FILES} files"),
+                });
+            }
+            let entry = entry.map_err(failed)?;
+            files.insert(
+                format!("{folder}/{}", entry.file_name().to_string_lossy()),
+                read(entry.path())?,
+            );
+        }
+    }
+    build(files)
+}
+
+fn read(path: PathBuf) -> Result<(String, Vec<u8>), SpecError> {
+    let mut content = Vec::new();
+    // One byte more than is allowed tells a file that is too large from one that just fits, whatever its kind.
+    let read = std::fs::File::open(&path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
+    match read {
+        Err(source) => Err(SpecError::Read { path, source }),
+        Ok(bytes) if bytes as u64 > MAX_FILE => Err(SpecError::TooLarge {
+            path,
+            what: format!("more than {MAX_FILE} bytes"),
+        }),
+        Ok(_) => Ok((path.display().to_string(), content)),
+    }
+}
+
+/// Parses and validates files, given by their name below `specs/`.
+fn build(files: BTreeMap<String, (String, Vec<u8>)>) -> Result<Specs, SpecError> {
+    let digest = digest(&files);
+    let mut problems = Vec::new();
+    let mut texts = BTreeMap::new();
+    for (name, (shown, content)) in files {
+        match String::from_utf8(content) {
+            Ok(text) => {
+                texts.insert(name, File { shown, text });
+            }
+            Err(_) => problems.push(whole_file(shown, "is not UTF-8 text".to_owned())),
+        }
+    }
+    let mut below = |folder: &str| -> Vec<(String, &File)> {
+        let mut found = Vec::new();
+        for (name, file) in &texts {
+            let Some(name) = name.strip_prefix(folder) else {
+                continue;
+            };
+            match name.strip_suffix(".yaml") {
+                Some(stem) => found.push((stem.to_owned(), file)),
+                None => problems.push(whole_file(
+                    file.shown.clone(),
+                    "is not expected here; files end in `.yaml`".to_owned(),
+                )),
+            }
+        }
+        found
+    };
+    let requirement_files = below("requirements/");
+    let release_files = below("releases/");
+
+    let mut read = Reader { problems };
+    let releases = read.releases(&release_files);
+    let (components, requirements) = read.requirements(&requirement_files, &releases);
+    let profiles = texts
+        .get("profiles.yaml")
+        .map(|file| read.profiles(file, &requirements));
+    let program = texts
+        .get("program.yaml")
+        .and_then(|file| read.program(file));
+    for name in ["profiles.yaml", "program.yaml"] {
+        if !texts.contains_key(name) {
+            read.problems
+                .push(whole_file(format!("specs/{name}"), "is missing".to_owned()));
+        }
+    }
+    if releases.is_empty() && read.problems.is_empty() {
+        read.problems.push(whole_file(
+            "specs/releases".to_owned(),
+            "holds no release".to_owned(),
+        ));
+    }
+    match (profiles, program) {
+        (Some(profiles), Some(program)) if read.problems.is_empty() => {
+            let index = requirements
+                .iter()
+                .enumerate()
+                .map(|(at, requirement)| (requirement.id.clone(), at))
+                .collect();
+            Ok(Specs {
+                components,
+                requirements,
+                index,
+                profiles,
+                releases,
+                program,
+                digest,
+            })
+        }
+        _ => Err(SpecError::Invalid(read.problems)),
+    }
+}
+
+/// Hashes names, lengths and contents, so that no two sets of files share a digest by moving a boundary.
+fn digest(files: &BTreeMap<String, (String, Vec<u8>)>) -> String {
+    let mut hash = Sha256::new();
+    for (name, (_, content)) in files.iter().filter(|(name, _)| *name != "program.yaml") {
+        hash.update(format!("{name}\0{}\0", content.len()));
+        hash.update(content);
+    }
+    hash.finalize()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Where in a file something is wrong.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// The value of a field at the top.
+    Top(&'a str),
+    /// The value of a field of an item of the list at the top.
+    Item(&'a str, usize, &'a str),
+}
+
+/// Reads files and gathers what is wrong in them.
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn problem(&mut self, file: &File, place: Place, message: impl Into<String>) {
+        self.problems
+            .push(located(file, find(&file.text, place), message.into()));
+    }
+
+    fn parse<T: DeserializeOwned>(&mut self, file: &File) -> Option<T> {
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        match serde_saphyr::from_str_with_options(&file.text, options) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                let at = error
+                    .location()
+                    .map(|location| (location.line() as usize, location.column() as usize));
+                // The position goes before the message, where editors and terminals find it.
+                let message = error.to_string();
+                let message = match at {
+                    Some((line, column)) => message
+                        .replace(&format!("line {line} column {column}: "), "")
+                        .replace(&format!(" at line {line}, column {column}"), ""),
+                    None => message,
+                };
+                self.problems.push(located(file, at, message));
+                None
+            }
+        }
+    }
+
+    fn releases(&mut self, files: &[(String, &File)]) -> Vec<Release> {
+        let mut releases: Vec<Release> = Vec::new();
+        for (stem, file) in files {
+            let Some(release) = self.parse::<Release>(file) else {
+                continue;
+            };
+            if release.name.as_str() != stem {
+                self.problem(
+                    file,
+                    Place::Top("name"),
+                    format!(
+                        "release `{}` belongs into `{}.yaml`",
+                        release.name, release.name
+                    ),
+                );
+            }
+            if release
+                .kubernetes
+                .max
+                .as_ref()
+                .is_some_and(|max| *max < release.kubernetes.min)
+            {
+                self.problem(
+                    file,
+                    Place::Top("kubernetes"),
+                    "the newest Kubernetes version is older than the oldest",
+                );
+            }
+            if release.versions.is_empty() {
+                self.problem(
+                    file,
+                    Place::Top("versions"),
+                    "a release has at least one version",
+                );
+            }
+            for (at, version) in release.versions.iter().enumerate() {
+                let prefix = format!("{}.", release.name);
+                if version.version != release.name.as_str() && !version.version.starts_with(&prefix)
+                {
+                    let message = format!(
+                        "version `{}` is not one of release `{}`",
+                        version.version, release.name
+                    );
+                    self.problem(file, Place::Item("versions", at, "version"), message);
+                }
+            }
+            self.urls(file, &release.sources, Place::Top("sources"));
+            releases.push(release);
+        }
+        releases.sort_by(|a, b| a.name.cmp(&b.name));
+        releases
+    }
+
+    fn requirements(
+        &mut self,
+        files: &[(String, &File)],
+        releases: &[Release],
+    ) -> (Vec<ComponentSpecs>, Vec<Requirement>) {
+        let mut parsed: Vec<(&File, RequirementFile)> = Vec::new();
+        for (stem, file) in files {
+            let Some(content) = self.parse::<RequirementFile>(file) else {
+                continue;
+            };
+            if content.component.as_str() != stem {
+                let message = format!(
+                    "requirements of `{}` belong into `{}.yaml`",
+                    content.component, content.component
+                );
+                self.problem(file, Place::Top("component"), message);
+            }
+            if content.group.trim().is_empty() {
+                self.problem(
+                    file,
+                    Place::Top("group"),
+                    "name the working group that owns these requirements",
+                );
+            }
+            parsed.push((file, content));
+        }
+        parsed.sort_by_key(|(_, content)| content.component);
+
+        let mut seen: HashMap<String, String> = HashMap::new();
+        for (file, content) in &parsed {
+            for (at, requirement) in content.requirements.iter().enumerate() {
+                if let Some(first) = seen.insert(requirement.id.clone(), file.shown.clone()) {
+                    let message = format!(
+                        "`{}` is already a requirement in {first}; an id is used once",
+                        requirement.id
+                    );
+                    self.problem(file, Place::Item("requirements", at, "id"), message);
+                }
+                self.requirement(file, content, at, requirement, releases);
+            }
+        }
+        let mut components = Vec::new();
+        let mut requirements = Vec::new();
+        for (_, content) in parsed {
+            components.push(ComponentSpecs {
+                component: content.component,
+                group: content.group,
+                features: content.features,
+            });
+            requirements.extend(content.requirements);
+        }
+        (components, requirements)
+    }
+
+    fn requirement(
+        &mut self,
+        file: &File,
+        content: &RequirementFile,
+        at: usize,
+        requirement: &Requirement,
+        releases: &[Release],
+    ) {
+        let place = |field: &'static str| Place::Item("requirements", at, field);
+        if requirement.component() != content.component {
+            let message = format!("an id in this file begins with `{}/`", content.component);
+            self.problem(file, place("id"), message);
+        }
+        if requirement.title.trim().is_empty()
+            || requirement.title.ends_with('.')
+            || requirement.title.chars().count() > 100
+        {
+            self.problem(
+                file,
+                place("title"),
+                "a title is one line of at most 100 characters without a full stop",
+            );
+        }
+        if let Err(message) = normative(requirement) {
+            self.problem(file, place("text"), message);
+        }
+        let known: Vec<&ReleaseName> = releases.iter().map(|release| &release.name).collect();
+        let bounds = [
+            ("since", Some(&requirement.since)),
+            ("until", requirement.until.as_ref()),
+        ];
+        for (field, release) in bounds
+            .into_iter()
+            .filter_map(|(field, release)| Some((field, release?)))
+        {
+            // Releases that do not load are reported themselves.
+            if !known.is_empty() && !known.contains(&release) {
+                let names: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+                self.problem(
+                    file,
+                    place(field),
+                    unknown("release", release.as_str(), &names),
+                );
+            }
+        }
+        if requirement
+            .until
+            .as_ref()
+            .is_some_and(|until| *until < requirement.since)
+        {
+            self.problem(
+                file,
+                place("until"),
+                "a requirement cannot end before it begins",
+            );
+        }
+        if let Some(feature) = &requirement.feature {
+            if !content.features.contains_key(feature) {
+                let names: Vec<&str> = content.features.keys().map(String::as_str).collect();
+                self.problem(file, place("feature"), unknown("feature", feature, &names));
+            }
+            if requirement.level == Level::Core {
+                let message = "a core requirement holds for every distribution and cannot be behind a feature; make it `extended`";
+                self.problem(file, place("feature"), message);
+            }
+        }
+        for (field, text) in [
+            ("why", &requirement.why),
+            ("how", &requirement.how),
+            ("breaks", &requirement.breaks),
+        ] {
+            if text.trim().is_empty() {
+                self.problem(file, place(field), format!("`{field}` must say something"));
+            }
+        }
+        if let (Some(budget), Some(timeout)) = (requirement.budget, requirement.timeout)
+            && budget > timeout
+        {
+            self.problem(
+                file,
+                place("budget"),
+                "a check cannot be expected to take longer than its timeout",
+            );
+        }
+        if requirement.sources.is_empty() {
+            self.problem(
+                file,
+                place("sources"),
+                "name at least one public document that states the requirement",
+            );
+        }
+        self.urls(file, &requirement.sources, place("sources"));
+        self.urls(
+            file,
+            requirement
+                .deviations
+                .iter()
+                .map(|deviation| &deviation.issue),
+            place("deviations"),
+        );
+    }
+
+    fn profiles(&mut self, file: &File, requirements: &[Requirement]) -> Vec<Profile> {
+        let Some(content) = self.parse::<ProfileFile>(file) else {
+            return Vec::new();
+        };
+        for (at, profile) in content.profiles.iter().enumerate() {
+            if content.profiles[..at]
+                .iter()
+                .any(|earlier| earlier.name == profile.name)
+            {
+                let message = format!("`{}` is already a profile", profile.name);
+                self.problem(file, Place::Item("profiles", at, "name"), message);
+            }
+            for (field, patterns) in [("include", &profile.include), ("exclude", &profile.exclude)]
+            {
+                for pattern in patterns {
+                    // Requirements that do not load are reported themselves.
+                    if self.problems.is_empty()
+                        && !requirements
+                            .iter()
+                            .any(|requirement| glob(pattern, &requirement.id))
+                    {
+                        let ids: Vec<&str> = requirements
+                            .iter()
+                            .map(|requirement| requirement.id.as_str())
+                            .collect();
+                        let hint = nearest(pattern, ids)
+                            .map(|id| format!("; did you mean `{id}`?"))
+                            .unwrap_or_default();
+                        self.problem(
+                            file,
+                            Place::Item("profiles", at, field),
+                            format!("`{pattern}` matches no requirement{hint}"),
+                        );
+                    }
+                }
+            }
+        }
+        content.profiles
+    }
+
+    fn program(&mut self, file: &File) -> Option<Program> {
+        let program = self.parse::<Program>(file)?;
+        if program.supported_releases == 0 {
+            self.problem(
+                file,
+                Place::Top("supportedReleases"),
+                "at least one release must be open for submissions",
+            );
+        }
+        for (at, suite) in program.suites.iter().enumerate() {
+            if suite.specs.len() != 64
+                || !suite
+                    .specs
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            {
+                let message = "a digest is written as 64 lower-case hexadecimal digits";
+                self.problem(file, Place::Item("suites", at, "specs"), message);
+            }
+        }
+        self.urls(
+            file,
+            program.documents.iter().map(|document| &document.url),
+            Place::Top("documents"),
+        );
+        self.urls(
+            file,
+            program.naming.iter().map(|rule| &rule.source),
+            Place::Top("naming"),
+        );
+        self.urls(
+            file,
+            program.voters.iter().map(|voter| &voter.source),
+            Place::Top("voters"),
+        );
+        Some(program)
+    }
+
+    fn urls<'a>(&mut self, file: &File, urls: impl IntoIterator<Item = &'a String>, place: Place) {
+        for url in urls {
+            let rest = url.strip_prefix("https://").unwrap_or_default();
+            if rest.is_empty() || url.chars().any(char::is_whitespace) {
+                self.problem(
+                    file,
+                    place,
+                    format!(
+                        "`{url}` is no address of a public document; it begins with `https://`"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// A requirement is one sentence that says MUST, or SHOULD where the mark does not depend on it.
+fn normative(requirement: &Requirement) -> Result<(), String> {
+    let says = |word: &str| {
+        requirement
+            .text
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|part| part == word)
+    };
+    let text = requirement.text.trim();
+    let starts_another = |rest: &str| rest.trim_start().starts_with(char::is_uppercase);
+    if !text.ends_with('.')
+        || text
+            .match_indices(". ")
+            .any(|(at, _)| starts_another(&text[at + 2..]))
+    {
+        return Err("the text is one sentence and ends with a full stop".to_owned());
+    }
+    match requirement.level {
+        Level::Core if !says("MUST") => Err("the text of a core requirement says MUST".to_owned()),
+        Level::Extended if !says("MUST") && !says("SHOULD") => {
+            Err("the text says MUST or SHOULD".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unknown(what: &'static str, word: &str, known: &[&str]) -> String {
+    super::Unknown::new(what, word, known.iter().copied()).to_string()
+}
+
+fn whole_file(file: String, message: String) -> Problem {
+    Problem {
+        file,
+        at: None,
+        line: None,
+        message,
+    }
+}
+
+fn located(file: &File, at: Option<(usize, usize)>, message: String) -> Problem {
+    // A long line is cut: it is there to be recognised, and a message must stay readable.
+    let line = at
+        .and_then(|(line, _)| file.text.lines().nth(line - 1))
+        .map(|line| line.chars().take(160).collect());
+    Problem {
+        file: file.shown.clone(),
+        at,
+        line,
+        message,
+    }
+}
+
+/// Finds the line and column of a place in a file that parses. Only asked once something is wrong there.
+fn find(text: &str, place: Place) -> Option<(usize, usize)> {
+    type Fields = IndexMap<String, Spanned<IgnoredAny>>;
+
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Lists {
+        requirements: Vec<Fields>,
+        profiles: Vec<Fields>,
+        versions: Vec<Fields>,
+        suites: Vec<Fields>,
+    }
+
+    let value = match place {
+        Place::Top(field) => serde_saphyr::from_str::<Fields>(text)
+            .ok()?
+            .swap_remove(field)?,
+        Place::Item(list, at, field) => {
+            let lists: Lists = serde_saphyr::from_str(text).ok()?;
+            let items = match list {
+                "requirements" => lists.requirements,
+                "profiles" => lists.profiles,
+                "versions" => lists.versions,
+                _ => lists.suites,
+            };
+            items.into_iter().nth(at)?.swap_remove(field)?
+        }
+    };
+    Some((
+        value.referenced.line() as usize,
+        value.referenced.column() as usize,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_specs_are_valid_and_equal_the_folder() {
+        let embedded = embedded().unwrap_or_else(|error| panic!("{error}"));
+        let folder = from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("specs")).unwrap();
+        assert_eq!(embedded.digest(), folder.digest());
+        assert_eq!(embedded.requirements(), folder.requirements());
+    }
+}
