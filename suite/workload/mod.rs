@@ -4,7 +4,12 @@
 //! reference runs it as a task.
 
 mod context;
+mod options;
 mod shell;
+mod step;
+#[cfg(test)]
+mod testing;
+mod trial;
 
 use std::collections::BTreeMap;
 
@@ -14,13 +19,22 @@ use futures::future::BoxFuture;
 
 pub use context::{Context, Listen, MapPath, Resolve, Sink, Stop, Stopper};
 pub use shell::run_shell;
+pub use step::{Action, Step};
+pub use trial::{Format, Trial};
 
 /// The entrypoint of the image: what runs when a container names no command.
 pub const ENTRYPOINT: &str = "/usr/local/bin/kfconform";
 
+/// The exit code of a command that was stopped before its end: 128 and the number of `SIGTERM`.
+const STOPPED: i32 = 143;
+
 /// A command that runs inside a pod.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkloadCommand {
+    /// Report metrics as a training program does, then exit
+    Trial(Trial),
+    /// Do small actions in the order given, until the first that fails
+    Step(Step),
     /// Do nothing until told to stop
     Hold,
 }
@@ -70,6 +84,8 @@ pub fn run(argv: Vec<String>, cx: Context) -> BoxFuture<'static, i32> {
 
 async fn execute(command: WorkloadCommand, cx: Context) -> i32 {
     match command {
+        WorkloadCommand::Trial(trial) => trial.run(&cx).await,
+        WorkloadCommand::Step(step) => step.run(&cx).await,
         WorkloadCommand::Hold => {
             cx.stop.stopped().await;
             0
