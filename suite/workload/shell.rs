@@ -546,7 +546,7 @@ struct Shell {
 impl Shell {
     fn list<'a>(&'a self, list: &'a List, cx: &'a Context) -> BoxFuture<'a, Flow> {
         async move {
-            let mut last = 0;
+            let mut result = 0;
             for chain in list {
                 let mut status = 0;
                 let mut tested = false;
@@ -564,12 +564,12 @@ impl Shell {
                         Flow::Exit(code) => return Flow::Exit(code),
                     }
                 }
-                last = status;
+                result = status;
                 if self.errexit && status != 0 && !tested {
                     return Flow::Exit(status);
                 }
             }
-            Flow::Next(last)
+            Flow::Next(result)
         }
         .boxed()
     }

@@ -86,20 +86,20 @@ impl Container {
     }
 
     /// Runs `kfconform workload …`, split at blanks.
-    pub(super) async fn run(&self, args: &str) -> i32 {
+    pub(super) async fn run(&self, command: &str) -> i32 {
         let mut argv = vec![super::ENTRYPOINT, "workload"];
-        argv.extend(args.split_whitespace());
+        argv.extend(command.split_whitespace());
         self.argv(&argv).await
     }
 
     /// Starts a server and waits until it listens on this port.
     pub(super) async fn start(
         &self,
-        args: &str,
+        command: &str,
         port: u16,
     ) -> (SocketAddr, tokio::task::JoinHandle<i32>) {
         let mut argv = vec![super::ENTRYPOINT.to_owned(), "workload".into()];
-        argv.extend(args.split_whitespace().map(str::to_owned));
+        argv.extend(command.split_whitespace().map(str::to_owned));
         let task = tokio::spawn(run(argv, self.cx()));
         for _ in 0..1_000 {
             if let Some(address) = self.ports.lock().unwrap().get(&port) {
