@@ -78,7 +78,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A file of specs: its name below `specs/` with `/` between folders, and its text.
+/// Files by their name below `specs/`, with `/` between folders: the name that messages give, and the content.
+type Files = BTreeMap<String, (String, Vec<u8>)>;
+
+/// A file that is text.
 struct File {
     /// The name that messages give.
     shown: String,
@@ -87,7 +90,7 @@ struct File {
 
 /// Loads the specs in the binary.
 pub(super) fn embedded() -> Result<Specs, SpecError> {
-    let mut files = BTreeMap::new();
+    let mut files = Files::new();
     for pattern in ["*.yaml", "requirements/*", "releases/*"] {
         for entry in EMBEDDED
             .find(pattern)
@@ -104,7 +107,7 @@ pub(super) fn embedded() -> Result<Specs, SpecError> {
 
 /// Loads the specs in a folder.
 pub(super) fn from_dir(dir: &Path) -> Result<Specs, SpecError> {
-    let mut files = BTreeMap::new();
+    let mut files = Files::new();
     for name in ["profiles.yaml", "program.yaml"] {
         files.insert(name.to_owned(), read(dir.join(name))?);
     }
@@ -147,65 +150,51 @@ fn read(path: PathBuf) -> Result<(String, Vec<u8>), SpecError> {
 }
 
 /// Parses and validates files, given by their name below `specs/`.
-fn build(files: BTreeMap<String, (String, Vec<u8>)>) -> Result<Specs, SpecError> {
+fn build(files: Files) -> Result<Specs, SpecError> {
     let digest = digest(&files);
-    let mut problems = Vec::new();
+    let mut read = Reader {
+        problems: Vec::new(),
+    };
     let mut texts = BTreeMap::new();
-    for (name, (shown, content)) in files {
-        match String::from_utf8(content) {
-            Ok(text) => {
-                texts.insert(name, File { shown, text });
-            }
-            Err(_) => problems.push(whole_file(shown, "is not UTF-8 text".to_owned())),
+    for name in ["profiles.yaml", "program.yaml"] {
+        if !files.contains_key(name) {
+            read.whole_file(&format!("specs/{name}"), "is missing");
         }
     }
-    let mut below = |folder: &str| -> Vec<(String, &File)> {
-        let mut found = Vec::new();
-        for (name, file) in &texts {
-            let Some(name) = name.strip_prefix(folder) else {
-                continue;
-            };
-            match name.strip_suffix(".yaml") {
-                Some(stem) => found.push((stem.to_owned(), file)),
-                None => problems.push(whole_file(
-                    file.shown.clone(),
-                    "is not expected here; files end in `.yaml`".to_owned(),
-                )),
+    for (name, (shown, content)) in files {
+        match String::from_utf8(content) {
+            Ok(text) if name.strip_suffix(".yaml").is_some() => {
+                texts.insert(name, File { shown, text });
             }
+            Ok(_) => read.whole_file(&shown, "is not expected here; files end in `.yaml`"),
+            Err(_) => read.whole_file(&shown, "is not UTF-8 text"),
         }
-        found
+    }
+    let below = |folder: &str| {
+        let stem = |name: &str| Some(name.strip_prefix(folder)?.strip_suffix(".yaml")?.to_owned());
+        texts
+            .iter()
+            .filter_map(|(name, file)| Some((stem(name)?, file)))
+            .collect::<Vec<_>>()
     };
-    let requirement_files = below("requirements/");
-    let release_files = below("releases/");
 
-    let mut read = Reader { problems };
-    let releases = read.releases(&release_files);
-    let (components, requirements) = read.requirements(&requirement_files, &releases);
+    let releases = read.releases(&below("releases/"));
+    if releases.is_empty() && read.problems.is_empty() {
+        read.whole_file("specs/releases", "holds no release");
+    }
+    let (components, requirements) = read.requirements(&below("requirements/"), &releases);
     let profiles = texts
         .get("profiles.yaml")
         .map(|file| read.profiles(file, &requirements));
     let program = texts
         .get("program.yaml")
         .and_then(|file| read.program(file));
-    for name in ["profiles.yaml", "program.yaml"] {
-        if !texts.contains_key(name) {
-            read.problems
-                .push(whole_file(format!("specs/{name}"), "is missing".to_owned()));
-        }
-    }
-    if releases.is_empty() && read.problems.is_empty() {
-        read.problems.push(whole_file(
-            "specs/releases".to_owned(),
-            "holds no release".to_owned(),
-        ));
-    }
     match (profiles, program) {
         (Some(profiles), Some(program)) if read.problems.is_empty() => {
-            let index = requirements
+            let ids = requirements
                 .iter()
-                .enumerate()
-                .map(|(at, requirement)| (requirement.id.clone(), at))
-                .collect();
+                .map(|requirement| requirement.id.clone());
+            let index = ids.enumerate().map(|(at, id)| (id, at)).collect();
             Ok(Specs {
                 components,
                 requirements,
@@ -221,7 +210,7 @@ fn build(files: BTreeMap<String, (String, Vec<u8>)>) -> Result<Specs, SpecError>
 }
 
 /// Hashes names, lengths and contents, so that no two sets of files share a digest by moving a boundary.
-fn digest(files: &BTreeMap<String, (String, Vec<u8>)>) -> String {
+fn digest(files: &Files) -> String {
     let mut hash = Sha256::new();
     for (name, (_, content)) in files.iter().filter(|(name, _)| *name != "program.yaml") {
         hash.update(format!("{name}\0{}\0", content.len()));
@@ -250,6 +239,16 @@ struct Reader {
 }
 
 impl Reader {
+    fn whole_file(&mut self, shown: &str, message: &str) {
+        let (file, message) = (shown.to_owned(), message.to_owned());
+        self.problems.push(Problem {
+            file,
+            at: None,
+            line: None,
+            message,
+        });
+    }
+
     fn problem(&mut self, file: &File, place: Place, message: impl Into<String>) {
         self.problems
             .push(located(file, find(&file.text, place), message.into()));
@@ -263,14 +262,17 @@ impl Reader {
                 let at = error
                     .location()
                     .map(|location| (location.line() as usize, location.column() as usize));
-                // The position goes before the message, where editors and terminals find it.
-                let message = error.to_string();
+                // The formatter speaks to users of the file rather than of the parser; the position that it adds
+                // goes before the message, where editors and terminals find it.
+                let formatter = serde_saphyr::UserMessageFormatter;
+                let message = error.render_with_formatter(&formatter);
                 let message = match at {
                     Some((line, column)) => message
                         .replace(&format!("line {line} column {column}: "), "")
                         .replace(&format!(" at line {line}, column {column}"), ""),
                     None => message,
                 };
+                let message = message.replace("unknown variant", "unknown value");
                 self.problems.push(located(file, at, message));
                 None
             }
@@ -335,6 +337,12 @@ impl Reader {
         files: &[(String, &File)],
         releases: &[Release],
     ) -> (Vec<ComponentSpecs>, Vec<Requirement>) {
+        // Releases that do not load are reported themselves, and not once more wherever one is named.
+        let releases = if self.problems.is_empty() {
+            releases
+        } else {
+            &[]
+        };
         let mut parsed: Vec<(&File, RequirementFile)> = Vec::new();
         for (stem, file) in files {
             let Some(content) = self.parse::<RequirementFile>(file) else {
@@ -419,7 +427,6 @@ impl Reader {
             .into_iter()
             .filter_map(|(field, release)| Some((field, release?)))
         {
-            // Releases that do not load are reported themselves.
             if !known.is_empty() && !known.contains(&release) {
                 let names: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
                 self.problem(
@@ -610,15 +617,6 @@ fn unknown(what: &'static str, word: &str, known: &[&str]) -> String {
     super::Unknown::new(what, word, known.iter().copied()).to_string()
 }
 
-fn whole_file(file: String, message: String) -> Problem {
-    Problem {
-        file,
-        at: None,
-        line: None,
-        message,
-    }
-}
-
 fn located(file: &File, at: Option<(usize, usize)>, message: String) -> Problem {
     // A long line is cut: it is there to be recognised, and a message must stay readable.
     let line = at
@@ -676,5 +674,254 @@ mod tests {
         let folder = from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("specs")).unwrap();
         assert_eq!(embedded.digest(), folder.digest());
         assert_eq!(embedded.requirements(), folder.requirements());
+    }
+
+    const KATIB: &str = "\
+apiVersion: conformance.kubeflow.org/v1
+kind: Requirements
+component: katib
+group: AutoML
+features:
+  grpc: {title: Metrics over gRPC, found: The Service has a port of that name}
+requirements:
+  - id: katib/experiment/created
+    title: An experiment is created
+    text: An Experiment MUST be created.
+    level: core
+    since: '1.9'
+    why: It is needed.
+    how: It is created.
+    breaks: Nothing.
+    sources: [https://www.kubeflow.org/]
+  - id: katib/metrics/pushed
+    title: Metrics can be pushed
+    text: Metrics SHOULD be accepted over gRPC.
+    level: extended
+    feature: grpc
+    since: '1.10'
+    why: It is needed.
+    how: They are pushed.
+    breaks: Nothing.
+    sources: [https://www.kubeflow.org/]
+";
+    const RELEASE: &str = "\
+apiVersion: conformance.kubeflow.org/v1
+kind: Release
+name: '1.9'
+released: 2024-07-22
+kubernetes: {min: '1.29', tested: ['1.29']}
+versions:
+  - version: 1.9.0
+    components: {katib: 0.17.0}
+    dependencies: {}
+sources: [https://www.kubeflow.org/]
+";
+    const PROFILES: &str = "\
+apiVersion: conformance.kubeflow.org/v1
+kind: Profiles
+profiles:
+  - {name: katib, title: Katib, about: All of it., components: [katib], levels: [core]}
+";
+
+    /// A small set of files that is valid.
+    fn files() -> Files {
+        let program = EMBEDDED
+            .get_file("program.yaml")
+            .unwrap()
+            .contents_utf8()
+            .unwrap();
+        let newer = RELEASE.replace("1.9", "1.10");
+        let files = [
+            ("requirements/katib.yaml", KATIB),
+            ("releases/1.9.yaml", RELEASE),
+            ("releases/1.10.yaml", &newer),
+            ("profiles.yaml", PROFILES),
+            ("program.yaml", program),
+        ];
+        files
+            .map(|(name, text)| {
+                (
+                    name.to_owned(),
+                    (format!("specs/{name}"), text.as_bytes().to_vec()),
+                )
+            })
+            .into()
+    }
+
+    /// What is said about the files when one of them is edited.
+    fn edited(name: &str, from: &str, to: &str) -> String {
+        let mut files = files();
+        let (_, content) = files.get_mut(name).unwrap();
+        let text = String::from_utf8(content.clone()).unwrap();
+        assert!(text.contains(from), "{name} does not hold {from:?}");
+        *content = text.replacen(from, to, 1).into_bytes();
+        match build(files) {
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Each kind of error once: the message is the product here, so it is seen whole.
+    #[test]
+    fn each_error_says_where_it_is_and_what_is_allowed() {
+        let requirements = "requirements/katib.yaml";
+        let cases = [
+            ("unknown key", requirements, "title: An", "titel: An"),
+            ("missing key", requirements, "    why: It is needed.\n", ""),
+            ("duplicate key", requirements, "    why:", "    how: Twice.\n    why:"),
+            ("unknown level", requirements, "level: core", "level: required"),
+            ("unknown kind", requirements, "kind: Requirements", "kind: Requirement"),
+            ("unknown apiVersion", requirements, "org/v1", "org/v2"),
+            ("not YAML", requirements, "title: An", "title: [An"),
+            ("malformed id", requirements, "id: katib/experiment/created", "id: katib/Experiment"),
+            ("unknown component", requirements, "id: katib/experiment", "id: katip/experiment"),
+            ("another component's id", requirements, "id: katib/experiment", "id: kserve/experiment"),
+            ("another component's file", requirements, "component: katib", "component: kserve"),
+            ("duplicate id", requirements, "id: katib/metrics/pushed", "id: katib/experiment/created"),
+            ("malformed release", requirements, "since: '1.9'", "since: next"),
+            ("unknown release", requirements, "since: '1.9'", "since: '1.8'"),
+            ("ends before it begins", requirements, "since: '1.10'", "since: '1.10'\n    until: '1.9'"),
+            ("unknown feature", requirements, "feature: grpc", "feature: gprc"),
+            ("core behind a feature", requirements, "level: extended", "level: core"),
+            ("not normative", requirements, "MUST be", "is"),
+            ("core that only should", requirements, "MUST be", "SHOULD be"),
+            ("two sentences", requirements, "be created.", "be created. It is kept."),
+            ("title is a sentence", requirements, "title: An experiment is created", "title: An experiment is created."),
+            ("says nothing", requirements, "why: It is needed.", "why: ''"),
+            ("no group", requirements, "group: AutoML", "group: ''"),
+            ("no source", requirements, "sources: [https://www.kubeflow.org/]", "sources: []"),
+            ("source is no address", requirements, "https://www.kubeflow.org/", "the website"),
+            ("malformed duration", requirements, "    why:", "    budget: 90 seconds\n    why:"),
+            ("longer than its timeout", requirements, "    why:", "    budget: 2m\n    timeout: 90s\n    why:"),
+            ("malformed deviation", requirements, "    why:", "    deviations: [{component: katib, versions: new, says: No., issue: https://github.com/}]\n    why:"),
+            ("release in another file", "releases/1.9.yaml", "name: '1.9'", "name: '1.8'"),
+            ("version of another release", "releases/1.9.yaml", "version: 1.9.0", "version: 1.8.0"),
+            ("no version", "releases/1.9.yaml", RELEASE, &RELEASE.replace("versions:\n  - version: 1.9.0\n    components: {katib: 0.17.0}\n    dependencies: {}", "versions: []")),
+            ("Kubernetes range", "releases/1.9.yaml", "{min: '1.29',", "{min: '1.29', max: '1.28',"),
+            ("malformed date", "releases/1.9.yaml", "2024-07-22", "July 2024"),
+            ("unknown component of a release", "releases/1.9.yaml", "{katib:", "{katip:"),
+            ("duplicate profile", "profiles.yaml", PROFILES, &format!("{PROFILES}  - {{name: katib, title: Katib, about: All of it., components: [katib], levels: [core]}}\n")),
+            ("pattern without a match", "profiles.yaml", "levels: [core]", "levels: [core], include: [katib/metrics/push]"),
+            ("no release open", "program.yaml", "supportedReleases: 3", "supportedReleases: 0"),
+            ("malformed digest", "program.yaml", "suites: []", "suites: [{version: 1.0.0, specs: 12ab, released: 2026-12-01}]"),
+            ("malformed version", "program.yaml", "suites: []", "suites: [{version: '1', specs: 12ab, released: 2026-12-01}]"),
+        ];
+        let told: Vec<String> = cases
+            .iter()
+            .map(|(case, name, from, to)| format!("# {case}\n{}\n", edited(name, from, to)))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+        assert_eq!(
+            edited(requirements, "An experiment", "An Experiment"),
+            "accepted"
+        );
+    }
+
+    #[test]
+    fn missing_and_unexpected_files_are_named() {
+        let told = |edit: fn(&mut Files)| {
+            let mut files = files();
+            edit(&mut files);
+            build(files).unwrap_err().to_string()
+        };
+        let stray = |files: &mut BTreeMap<_, _>| {
+            let stray = ("specs/requirements/spark.yml".to_owned(), Vec::new());
+            files.insert("requirements/spark.yml".to_owned(), stray);
+        };
+        assert_eq!(
+            told(stray),
+            "specs/requirements/spark.yml: is not expected here; files end in `.yaml`"
+        );
+        assert_eq!(
+            told(|files| drop(files.remove("profiles.yaml"))),
+            "specs/profiles.yaml: is missing"
+        );
+        assert_eq!(
+            told(|files| files.get_mut("profiles.yaml").unwrap().1.push(0xff)),
+            "specs/profiles.yaml: is not UTF-8 text"
+        );
+        assert_eq!(
+            told(|files| files.retain(|name, _| !name.starts_with("re"))),
+            "specs/releases: holds no release"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_or_is_too_large_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(
+            matches!(from_dir(dir.path()), Err(SpecError::Read { path, .. }) if path.ends_with("profiles.yaml"))
+        );
+
+        for (name, (_, content)) in files() {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let loaded = from_dir(dir.path()).unwrap();
+        assert_eq!(loaded.digest(), build(files()).unwrap().digest());
+
+        std::fs::write(
+            dir.path().join("profiles.yaml"),
+            vec![b' '; MAX_FILE as usize + 1],
+        )
+        .unwrap();
+        assert!(
+            matches!(from_dir(dir.path()), Err(SpecError::TooLarge { path, .. }) if path.ends_with("profiles.yaml"))
+        );
+
+        std::fs::write(dir.path().join("profiles.yaml"), PROFILES).unwrap();
+        for count in 0..=MAX_FILES {
+            std::fs::write(dir.path().join(format!("releases/{count}")), "").unwrap();
+        }
+        assert!(
+            matches!(from_dir(dir.path()), Err(SpecError::TooLarge { path, .. }) if path.ends_with("releases"))
+        );
+    }
+
+    #[test]
+    fn the_digest_covers_what_decides_and_not_the_programme() {
+        let whole = build(files()).unwrap();
+        for (name, decides) in [
+            ("profiles.yaml", true),
+            ("releases/1.9.yaml", true),
+            ("requirements/katib.yaml", true),
+            ("program.yaml", false),
+        ] {
+            let mut files = files();
+            files
+                .get_mut(name)
+                .unwrap()
+                .1
+                .extend_from_slice(b"# a comment\n");
+            assert_eq!(
+                build(files).unwrap().digest() != whole.digest(),
+                decides,
+                "{name}"
+            );
+        }
+        assert_eq!(whole.digest().len(), 64);
+    }
+
+    #[test]
+    fn anchors_that_multiply_are_refused_quickly() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let alias = vec![format!("*a{}", level - 1); 10].join(", ");
+            text += "a{level}: &a{level} [{alias}]\n"
+                .replace("{level}", &level.to_string())
+                .replace("{alias}", &alias)
+                .as_str();
+        }
+        text.push_str("apiVersion: *a11\n");
+        let mut files = files();
+        files.insert(
+            "requirements/kserve.yaml".to_owned(),
+            (
+                "specs/requirements/kserve.yaml".to_owned(),
+                text.into_bytes(),
+            ),
+        );
+        assert!(build(files).is_err());
     }
 }

@@ -323,6 +323,7 @@ pub struct Deviation {
     /// The component that deviates.
     pub component: Component,
     /// Its versions that do, as a range like `>=0.16.0, <0.18.0`.
+    #[serde(deserialize_with = "version_range")]
     #[schemars(with = "String")]
     pub versions: VersionReq,
     /// What they do instead.
@@ -396,9 +397,14 @@ pub struct Release {
     /// The release's name, and the file's.
     pub name: ReleaseName,
     /// When its first version came out.
+    #[serde(deserialize_with = "date")]
     pub released: Date,
     /// Until when the community supports it, as far as it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_date",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub supported_until: Option<Date>,
     /// The Kubernetes versions it is meant for.
     pub kubernetes: KubernetesRange,
@@ -457,7 +463,11 @@ pub struct ReleaseVersion {
     /// The version, like `1.10.2`.
     pub version: String,
     /// When it came out; none while it is only a candidate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "optional_date",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub released: Option<Date>,
     /// The version of each component that it ships.
     pub components: IndexMap<Component, String>,
@@ -597,11 +607,13 @@ pub struct Reruns {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Suite {
     /// Its version.
+    #[serde(deserialize_with = "version")]
     pub version: semver::Version,
     /// The digest of its specs: 64 hexadecimal digits of SHA-256.
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub specs: String,
     /// When it was released.
+    #[serde(deserialize_with = "date")]
     pub released: Date,
 }
 
@@ -640,6 +652,35 @@ fn api_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
     Err(de::Error::custom(format!(
         "apiVersion `{version}` is not known; this suite reads `{API_VERSION}`"
     )))
+}
+
+/// Parses a text, or says what is expected in its place.
+fn parsed<'de, D: Deserializer<'de>, T: FromStr>(
+    deserializer: D,
+    expected: &str,
+) -> Result<T, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse()
+        .map_err(|_| de::Error::custom(format!("`{text}` is no {expected}")))
+}
+
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+    parsed(deserializer, "date; a date is written like `2026-03-21`")
+}
+
+fn optional_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
+    date(deserializer).map(Some)
+}
+
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<semver::Version, D::Error> {
+    parsed(deserializer, "version; a version is written like `1.2.0`")
+}
+
+fn version_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VersionReq, D::Error> {
+    parsed(
+        deserializer,
+        "range of versions; a range is written like `>=0.16.0, <0.18.0`",
+    )
 }
 
 const DURATION_PATTERN: &str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$";

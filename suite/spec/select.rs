@@ -39,19 +39,12 @@ impl Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unknown {} `{}`", self.what, self.word)?;
-        if let Some(meant) = &self.meant {
-            write!(f, "; did you mean `{meant}`?")?;
-        }
-        match self.known.as_slice() {
-            [] => write!(f, "; there is none"),
+        match (&self.meant, self.known.as_slice()) {
+            (Some(meant), _) => write!(f, "; did you mean `{meant}`?"),
+            (None, []) => write!(f, "; there is none"),
             // A list of hundreds of ids helps nobody.
-            known if known.len() > 20 => Ok(()),
-            known => write!(
-                f,
-                "{} known: {}",
-                if self.meant.is_some() { "" } else { ";" },
-                known.join(", ")
-            ),
+            (None, known) if known.len() > 20 => Ok(()),
+            (None, known) => write!(f, "; known: {}", known.join(", ")),
         }
     }
 }
@@ -193,5 +186,28 @@ mod tests {
             Some("certified")
         );
         assert_eq!(nearest("nothing", known), None);
+    }
+
+    #[test]
+    fn patterns_choose_and_one_that_chooses_nothing_is_an_error() {
+        let ids = ["katib/a/b", "katib/a/c", "kserve/a/b"];
+        let patterns = |patterns: &[&str]| {
+            patterns
+                .iter()
+                .map(|pattern| (*pattern).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let choose = |only: &[&str], skip: &[&str]| select(&ids, &patterns(only), &patterns(skip));
+        assert_eq!(choose(&[], &[]).unwrap(), ids);
+        assert_eq!(choose(&["katib/*"], &["*/c"]).unwrap(), ["katib/a/b"]);
+        assert_eq!(choose(&["*"], &["*"]).unwrap(), [""; 0]);
+        assert_eq!(
+            choose(&["katib/a/d"], &[]).unwrap_err().meant.as_deref(),
+            Some("katib/a/b")
+        );
+        assert_eq!(
+            choose(&[], &["nothing/*"]).unwrap_err().to_string(),
+            "unknown requirement `nothing/*`; known: katib/a/b, katib/a/c, kserve/a/b"
+        );
     }
 }

@@ -4,6 +4,8 @@
 //! folder of the same shape can be loaded in their place. Everything that the rest of the suite knows about a
 //! requirement, a profile, a release or the programme comes from [`Specs`].
 
+#[cfg(test)]
+mod golden;
 mod load;
 mod markdown;
 mod model;
@@ -204,5 +206,116 @@ impl Profile {
         let by_rule = self.components.contains(&requirement.component())
             && self.levels.contains(&requirement.level);
         (by_rule || named(&self.include)) && !named(&self.exclude)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn release(name: &str) -> ReleaseName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn releases_are_ordered_by_their_numbers() {
+        let mut names = ["26.03", "1.10", "1.9", "26.10", "1.11"].map(release);
+        names.sort();
+        assert_eq!(
+            names.map(|name| name.to_string()),
+            ["1.9", "1.10", "1.11", "26.03", "26.10"]
+        );
+        for wrong in [
+            "", "1", "1.", ".1", "1.2.3", "v1.9", "1.x", "+1.2", "12345.1",
+        ] {
+            assert!(wrong.parse::<ReleaseName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_requirement_holds_from_its_first_to_its_last_release() {
+        let mut requirement = Specs::embedded().requirements()[0].clone();
+        requirement.since = release("1.10");
+        requirement.until = Some(release("1.11"));
+        let holds =
+            ["1.9", "1.10", "1.11", "26.03"].map(|name| requirement.holds_for(&release(name)));
+        assert_eq!(holds, [false, true, true, false]);
+    }
+
+    #[test]
+    fn a_profile_takes_by_rule_and_by_name() {
+        let specs = Specs::embedded();
+        let mut profile = specs.profile("katib").unwrap().clone();
+        let core = specs.requirement("katib/experiment/reaches-goal").unwrap();
+        let mut extended = core.clone();
+        extended.level = Level::Extended;
+        assert!(profile.takes(core) && !profile.takes(&extended));
+        profile.include = vec!["katib/experiment/*".to_owned()];
+        assert!(profile.takes(&extended));
+        profile.exclude = vec!["*/reaches-goal".to_owned()];
+        assert!(!profile.takes(core) && !profile.takes(&extended));
+    }
+
+    #[test]
+    fn certified_is_every_core_requirement_of_the_four_components() {
+        let specs = Specs::embedded();
+        let latest = &specs.latest_release().name;
+        let mut of_components = Vec::new();
+        for name in ["pipelines", "notebooks", "katib", "kserve"] {
+            of_components.extend(specs.profile_ids(specs.profile(name).unwrap(), latest));
+        }
+        let certified = specs.profile_ids(specs.profile("certified").unwrap(), latest);
+        assert!(!certified.is_empty());
+        assert_eq!(certified, of_components);
+    }
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_what_was_meant() {
+        let specs = Specs::embedded();
+        assert_eq!(
+            specs.profile("certifed").unwrap_err().to_string(),
+            "unknown profile `certifed`; did you mean `certified`?"
+        );
+        assert_eq!(
+            specs.release("2.0").unwrap_err().to_string(),
+            "unknown release `2.0`; known: 1.9, 1.10, 1.11, 26.03"
+        );
+    }
+
+    #[test]
+    fn a_submission_may_be_about_the_newest_releases_only() {
+        let names: Vec<&str> = Specs::embedded()
+            .supported_releases()
+            .iter()
+            .map(|release| release.name.as_str())
+            .collect();
+        assert_eq!(names, ["1.10", "1.11", "26.03"]);
+    }
+
+    #[test]
+    fn durations_are_read_as_they_are_written() {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("2m", 120_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("1m1s1ms", 61_001),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(std::time::Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in ["90s", "1m30s", "2h", "500ms", "0s"] {
+            let written = format_duration(parse_duration(text).unwrap());
+            assert_eq!(parse_duration(&written), parse_duration(text));
+        }
+        for wrong in [
+            "", "90", "s", "1s1m", "1m1m", "-1s", "1.5s", "1 s", "1S", "9999999s", "1d",
+        ] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
     }
 }
