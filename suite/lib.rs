@@ -10,6 +10,7 @@ pub mod checks;
 pub mod clock;
 pub mod fixtures;
 pub mod outcome;
+pub mod reference;
 pub mod report;
 pub mod spec;
 pub mod workload;

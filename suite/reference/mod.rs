@@ -1,0 +1,3 @@
+//! The embedded reference distribution: what the suite can run against without any cluster.
+
+pub mod kube;
