@@ -136,3 +136,18 @@ setups! {
     /// a full cluster is named once, at once, and never as a failure of the distribution.
     pub IMAGE = "setup/run/image", judge "", minutes 5, needs [], run: cx::image_runs;
 }
+
+/// Removes what checks of one component made outside the run's namespace; returns what could not be removed.
+pub type CleanupFn = for<'a> fn(&'a Cx) -> BoxFuture<'a, Outcome<Vec<String>>>;
+
+/// One component's clean-up.
+#[derive(Debug, Clone, Copy)]
+pub struct Cleanup {
+    /// The component.
+    pub name: &'static str,
+    /// The code. It runs before the namespace is deleted.
+    pub run: CleanupFn,
+}
+
+/// The clean-ups that deleting the run's namespace does not do.
+pub const CLEANUPS: &[Cleanup] = &[];

@@ -1,0 +1,36 @@
+//! What the engine says while it runs. Reporters see nothing else.
+
+use crate::{
+    cluster::Facts,
+    report::model::{CheckResult, Results, SetupResult},
+};
+
+/// Something that happened in a run.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The cluster was looked at.
+    Discovered(Box<Facts>),
+    /// The plan stands: how many checks, and how many of them have a result already (a resumed run).
+    Planned {
+        /// All checks of the plan.
+        total: usize,
+        /// Those that have a result.
+        kept: usize,
+    },
+    /// The run's namespace is there.
+    NamespaceReady(String),
+    /// A shared set-up began.
+    SetupStarted(&'static str),
+    /// A shared set-up ended.
+    SetupFinished(Box<SetupResult>),
+    /// A check began.
+    CheckStarted(&'static str),
+    /// A check ended.
+    CheckFinished(Box<CheckResult>),
+    /// The run was interrupted; what it made is removed.
+    Interrupted,
+    /// The objects of the run are being removed.
+    CleaningUp,
+    /// The run is over.
+    Finished(Box<Results>),
+}

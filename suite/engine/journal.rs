@@ -1,0 +1,140 @@
+//! Writes what a run finds as it is found, so that a crash loses nothing, and packs it at the end.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    checks::RunContext,
+    cluster::{Evidence, discover::hex},
+    report::model::{self, CheckResult, SetupResult},
+};
+
+/// The folder of an unfinished run, inside its result folder.
+const JOURNAL: &str = "journal";
+
+/// The journal of a run: one evidence file a check or set-up, and one line a result.
+#[derive(Debug)]
+pub(super) struct Journal {
+    dir: PathBuf,
+    results: fs::File,
+}
+
+/// One line of the journal.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Line {
+    /// A check's result.
+    Check(CheckResult),
+    /// A set-up's result.
+    Setup(SetupResult),
+}
+
+impl Journal {
+    /// Begins (or goes on with) the journal in a result folder.
+    pub(super) fn open(out: &Path) -> io::Result<Self> {
+        let dir = out.join(JOURNAL);
+        fs::create_dir_all(&dir)?;
+        let results = fs::OpenOptions::new().create(true).append(true).open(dir.join("results.ndjson"))?;
+        Ok(Self { dir, results })
+    }
+
+    /// The results that an interrupted run left. A last line that was cut off is dropped.
+    pub(super) fn lines(out: &Path) -> io::Result<Vec<Line>> {
+        let text = fs::read_to_string(out.join(JOURNAL).join("results.ndjson"))?;
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Writes the run's context, which a replay needs.
+    pub(super) fn context(&self, context: &RunContext) -> io::Result<()> {
+        write_new(&self.dir.join("evidence/run.json"), &to_json(context))
+    }
+
+    /// The context of an interrupted run.
+    pub(super) fn read_context(out: &Path) -> io::Result<RunContext> {
+        let text = fs::read_to_string(out.join(JOURNAL).join("evidence/run.json"))?;
+        serde_json::from_str(&text).map_err(io::Error::other)
+    }
+
+    /// Writes the evidence of a check or set-up and says where it is.
+    pub(super) fn evidence(&self, evidence: &Evidence) -> io::Result<model::Evidence> {
+        let path = Evidence::path(&evidence.id, evidence.attempt);
+        let bytes = to_json(evidence);
+        write_new(&self.dir.join("evidence").join(&path), &bytes)?;
+        Ok(model::Evidence { path, sha256: hex(&Sha256::digest(&bytes)) })
+    }
+
+    /// Writes a result.
+    pub(super) fn line(&mut self, line: &Line) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line).map_err(io::Error::other)?;
+        text.push(b'\n');
+        self.results.write_all(&text)
+    }
+
+    /// Packs the evidence into `evidence.tar.gz` beside the results: files in order of their names, no times, no owners,
+    /// so that the same evidence is the same archive.
+    pub(super) fn pack(&self, out: &Path) -> io::Result<()> {
+        let root = self.dir.join("evidence");
+        let mut files = Vec::new();
+        walk(&root, &mut files)?;
+        let mut names: Vec<(String, PathBuf)> = files
+            .into_iter()
+            .filter_map(|path| {
+                let name = path.strip_prefix(&root).ok()?.to_str()?.replace(std::path::MAIN_SEPARATOR, "/");
+                Some((name, path))
+            })
+            .collect();
+        names.sort();
+        let temporary = out.join("evidence.tar.gz.tmp");
+        let gzip = flate2::GzBuilder::new().mtime(0).write(fs::File::create(&temporary)?, flate2::Compression::default());
+        let mut tar = tar::Builder::new(gzip);
+        for (name, path) in names {
+            let bytes = fs::read(path)?;
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_mtime(0);
+            header.set_entry_type(tar::EntryType::Regular);
+            tar.append_data(&mut header, &name, bytes.as_slice())?;
+        }
+        tar.into_inner()?.finish()?.sync_all()?;
+        fs::rename(temporary, out.join("evidence.tar.gz"))
+    }
+
+    /// Removes the journal of a run that is over.
+    pub(super) fn remove(out: &Path) -> io::Result<()> {
+        fs::remove_dir_all(out.join(JOURNAL))
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, bytes)?;
+    fs::rename(temporary, path)
+}
+
+fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), out)?;
+        } else if entry.path().extension().is_some_and(|e| e == "json") {
+            out.push(entry.path());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Plans, runs in parallel within limits, shares costly set-ups, times out, cleans up; speaks only in events.
+
+pub mod cleanup;
+pub mod event;
+mod journal;
+pub mod plan;
+pub mod recording;
+mod run;
+mod space;
+
+pub use event::Event;
+pub use plan::{Plan, PlanError, Planned};
+pub use recording::{Recording, RecordingError};
+pub use run::{EngineError, Interrupt, RunOptions, new_run_id, run};

@@ -1,0 +1,772 @@
+//! One run, from the first look at the cluster to the last byte of the result.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    Event, Plan, PlanError, Planned, cleanup,
+    journal::{Journal, Line},
+    recording::guarded,
+    space,
+};
+use crate::{
+    checks::{self, Check, Cx, RunContext, Setup, Timeouts},
+    clock::Clock,
+    cluster::{
+        self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access, discover::escape, door::DoorOptions,
+        kinds::POD,
+    },
+    outcome::{CouldNotRun, NotApplicable, Outcome, Stop},
+    report::model::{self, CheckResult, Results},
+    spec::{Requirement, Specs, Unknown},
+};
+
+/// Everything that a run is told.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The run's id: eight lower-case letters and digits.
+    pub id: String,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Which cluster.
+    pub target: cluster::Target,
+    /// Whether that is the embedded reference.
+    pub reference: bool,
+    /// The configuration.
+    pub config: Config,
+    /// The requirements.
+    pub specs: Arc<Specs>,
+    /// Whether they are not the embedded ones.
+    pub specs_overridden: bool,
+    /// The profile's name.
+    pub profile: String,
+    /// The release to judge; the newest when absent.
+    pub release: Option<String>,
+    /// Globs of requirements to check; all when empty.
+    pub only: Vec<String>,
+    /// Globs of requirements not to check.
+    pub skip: Vec<String>,
+    /// How many checks may run at once.
+    pub jobs: usize,
+    /// The named timeouts.
+    pub timeouts: Timeouts,
+    /// The suite's image.
+    pub image: String,
+    /// The command's arguments, for the record.
+    pub arguments: Vec<String>,
+    /// The reference's faults, for the record.
+    pub faults: Vec<String>,
+    /// The result folder; nothing is written when absent.
+    pub out: Option<PathBuf>,
+    /// Whether to go on with an interrupted run in that folder.
+    pub resume: bool,
+    /// Whether to leave what the run made.
+    pub keep: bool,
+}
+
+/// How often a person asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Interrupt {
+    /// Not at all.
+    #[default]
+    No,
+    /// Once: stop and clean up.
+    Stop,
+    /// Twice: stop at once.
+    Now,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A profile or release is not known.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// No client can be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The cluster cannot be looked at, so that nothing can be said of it.
+    #[error("{0}")]
+    Cluster(String),
+    /// The result cannot be written.
+    #[error("cannot write the result in {path}: {error}")]
+    Write {
+        /// The folder.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// There is nothing to go on with.
+    #[error("cannot resume the run in {path}: {error}")]
+    Resume {
+        /// The folder.
+        path: String,
+        /// Why.
+        error: String,
+    },
+    /// The run was stopped at once; what it made may still be there.
+    #[error("stopped at once; `kfconform cleanup --run {0}` removes what the run made")]
+    Stopped(String),
+}
+
+impl EngineError {
+    /// The exit code: 2 for what the caller can mend in the command, 3 where no verdict is possible.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Plan(_) | Self::Unknown(_) | Self::Resume { .. } => 2,
+            Self::Connect(_) | Self::Cluster(_) | Self::Write { .. } | Self::Stopped(_) => 3,
+        }
+    }
+}
+
+/// A run's id: eight lower-case letters and digits, beginning with a letter, so that it can stand in any name.
+pub fn new_run_id() -> String {
+    use std::hash::{BuildHasher, Hasher};
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    // The keys of a RandomState are random; a run's id needs to be rare, not secret.
+    let mut bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let mut id = String::with_capacity(8);
+    for place in 0..8 {
+        let base = if place == 0 { 26 } else { LETTERS.len() as u64 };
+        id.push(char::from(LETTERS[(bits % base) as usize]));
+        bits /= base;
+    }
+    id
+}
+
+type SharedSetup = Shared<BoxFuture<'static, checks::SetupResult>>;
+
+/// What the tasks of a run share.
+struct Shop {
+    door: Arc<Door>,
+    context: Arc<RunContext>,
+    events: mpsc::UnboundedSender<Event>,
+    journal: std::sync::Mutex<Option<Journal>>,
+    setups: std::sync::Mutex<Vec<model::SetupResult>>,
+    started: Timestamp,
+    /// The attempt that this process makes: 1, or one more for each resumption.
+    attempt: u32,
+}
+
+impl Shop {
+    fn say(&self, event: Event) {
+        // A reporter that went away stops no run.
+        drop(self.events.send(event));
+    }
+
+    fn at(&self, ms: u64) -> Timestamp {
+        self.started.checked_add(Duration::from_millis(ms)).unwrap_or(Timestamp::MAX)
+    }
+
+    fn record(&self, evidence: &Evidence) -> Option<model::Evidence> {
+        let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        journal.as_ref().and_then(|journal| match journal.evidence(evidence) {
+            Ok(place) => Some(place),
+            Err(error) => {
+                tracing::error!(id = %evidence.id, %error, "cannot write the evidence");
+                None
+            }
+        })
+    }
+
+    fn line(&self, line: &Line) {
+        let mut journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(journal) = journal.as_mut()
+            && let Err(error) = journal.line(line)
+        {
+            tracing::error!(%error, "cannot write the journal");
+        }
+    }
+
+    /// Collects what a failed check made, before it is removed: its pods, their logs, their events.
+    async fn collect(&self, cx: &Cx) -> Vec<cluster::Exchange> {
+        let session = Session::live(Arc::clone(&self.door), cx.id(), cx.session.attempt(), Duration::from_secs(20));
+        let look = Cx::new(session, Arc::clone(&self.context), BTreeMap::new());
+        let prefix = cx.name("x");
+        let prefix = prefix.trim_end_matches('x');
+        let pods = look.list(&POD, "").await.unwrap_or_default();
+        let own = |pod: &&Value| pod["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(prefix));
+        let requests: Vec<_> = pods
+            .iter()
+            .filter(own)
+            .take(10)
+            .flat_map(|pod| {
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                let containers = cluster::discover::items(&pod["spec"], "containers").filter_map(|c| c["name"].as_str());
+                let logs: Vec<String> = containers.map(|c| format!("/log?container={}&tailLines=50", escape(c))).collect();
+                logs.into_iter().map(move |log| format!("{name}{log}"))
+            })
+            .map(|path| {
+                let path = format!("{}/{path}", POD.path(look.namespace()));
+                cluster::Request::new(cluster::Endpoint::Kubernetes, "GET", path)
+            })
+            .collect();
+        if !requests.is_empty() {
+            look.session.batch(requests).await;
+            let events = cluster::kinds::EVENT.path(look.namespace());
+            let request = cluster::Request::new(cluster::Endpoint::Kubernetes, "GET", format!("{events}?limit=200"));
+            drop(look.session.send(request).await);
+        }
+        look.session.evidence(&self.context.id, Vec::new()).exchanges
+    }
+}
+
+/// Makes a run. `events` hears of everything as it happens; the result is also the last event.
+pub async fn run(
+    options: RunOptions,
+    events: mpsc::UnboundedSender<Event>,
+    mut interrupt: watch::Receiver<Interrupt>,
+) -> Result<Results, EngineError> {
+    let specs = Arc::clone(&options.specs);
+    let profile = specs.profile(&options.profile)?.clone();
+    let release = match &options.release {
+        Some(name) => specs.release(name)?.name.clone(),
+        None => specs.latest_release().name.clone(),
+    };
+    let plan = Plan::new(&specs, &profile, &release, &options.only, &options.skip)?;
+
+    let resumed = if options.resume { Some(Kept::read(&options)?) } else { None };
+    let started = resumed.as_ref().map_or_else(|| options.clock.origin(), |kept| kept.started);
+    let id = resumed.as_ref().map_or_else(|| options.id.clone(), |kept| kept.context.id.clone());
+    let attempt = resumed.as_ref().map_or(1, |kept| kept.attempt);
+
+    let writing = |error: io::Error| EngineError::Write {
+        path: options.out.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
+        error,
+    };
+    let door = Door::connect(&options.target, &options.config, DoorOptions {
+        run: id.clone(),
+        clock: options.clock,
+        offset: options.clock.origin().duration_since(started).try_into().unwrap_or_default(),
+        request_timeout: options.timeouts.get("request"),
+    })
+    .await?;
+    let door = Arc::new(door);
+
+    // Look at the cluster; what was found decides the rest.
+    let session = Session::live(Arc::clone(&door), "run/discovery", attempt, Duration::from_secs(60));
+    let mut facts = tokio::select! {
+        facts = Facts::discover(&session, &options.config) => facts,
+        () = stopped(&mut interrupt) => return Err(EngineError::Stopped(id)),
+    }
+    .map_err(|stop| EngineError::Cluster(format!("{}; nothing was checked", stop.message())))?;
+    for (name, component) in &facts.components {
+        if let Some(access) = &component.access {
+            door.set_component(name, access.clone());
+        }
+    }
+    // What Pipelines says of itself; a failure here is the health check's to report.
+    drop(facts.ask_pipelines(&session).await);
+    let discovery = session.evidence(&id, Vec::new());
+    drop(events.send(Event::Discovered(Box::new(facts.clone()))));
+
+    let context = Arc::new(RunContext {
+        id: id.clone(),
+        namespace: options.config.namespace.clone().unwrap_or_else(|| format!("kfc-{id}")),
+        image: options.image.clone(),
+        started: started.as_second(),
+        facts,
+        release: release.as_str().to_owned(),
+        timeouts: options.timeouts.changed().map(|(n, d)| (n.to_owned(), cluster::session::millis(d))).collect(),
+        pod: pod_settings(&options.config),
+        storage_class: options.config.storage_class.clone(),
+    });
+    let journal = match &options.out {
+        Some(out) => {
+            let journal = Journal::open(out).map_err(writing)?;
+            journal.context(&context).map_err(writing)?;
+            Some(journal)
+        }
+        None => None,
+    };
+    let shop = Arc::new(Shop {
+        door: Arc::clone(&door),
+        context: Arc::clone(&context),
+        events: events.clone(),
+        journal: std::sync::Mutex::new(journal),
+        setups: std::sync::Mutex::new(resumed.as_ref().map(|kept| kept.setups.clone()).unwrap_or_default()),
+        started,
+        attempt,
+    });
+    shop.record(&discovery);
+
+    let mut draft = Draft::new(&options, &plan, &context, started, resumed.as_ref());
+    let kept = draft.results.checks.len();
+    shop.say(Event::Planned { total: plan.items.len(), kept });
+
+    // The namespace. Without it nothing can be made, and everything that remains could not run.
+    let limit = context.timeout("namespace") * 2;
+    let session = Session::live(Arc::clone(&door), "run/namespace", attempt, limit);
+    let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
+    let own_namespace = options.config.namespace.is_none();
+    let prepared = if resumed.is_some() && cx.get(&cluster::kinds::NAMESPACE, cx.namespace()).await.is_ok_and(|n| n.is_some()) {
+        Ok(())
+    } else {
+        tokio::select! {
+            prepared = space::prepare(&cx, !own_namespace, options.config.profile_owner.as_deref()) => prepared,
+            () = stopped(&mut interrupt) => Ok(()),
+        }
+    }
+    .map_err(space::not_prepared);
+    shop.record(&cx.session.evidence(&id, Vec::new()));
+    if prepared.is_ok() {
+        shop.say(Event::NamespaceReady(context.namespace.clone()));
+    }
+
+    // Everything runs at once, within limits: set-ups as early as what they build on allows, checks by the job.
+    let jobs = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let todo: Vec<Planned> =
+        plan.items.iter().filter(|p| !draft.results.checks.iter().any(|c| c.id == p.requirement.id)).cloned().collect();
+    let setups = start_setups(&shop, &todo, &prepared);
+    let mut tasks = JoinSet::new();
+    for planned in todo {
+        let (shop, jobs, prepared) = (Arc::clone(&shop), Arc::clone(&jobs), prepared.clone());
+        let needs: Vec<(&'static str, SharedSetup)> =
+            planned.check.needs.iter().filter_map(|s| Some((s.id, setups.get(s.id)?.clone()))).collect();
+        let limit = planned.requirement.timeout.unwrap_or_else(|| context.timeout("check"));
+        let release = release.clone();
+        tasks.spawn(async move {
+            let stop = not_to_run(&planned.requirement, &release, &shop.context.facts).or_else(|| prepared.err());
+            check(&shop, &planned, needs, stop, limit, &jobs).await
+        });
+    }
+    let mut interrupted = false;
+    loop {
+        tokio::select! {
+            done = tasks.join_next() => match done {
+                Some(Ok(result)) => {
+                    shop.line(&Line::Check(result.clone()));
+                    shop.say(Event::CheckFinished(Box::new(result.clone())));
+                    draft.results.checks.push(result);
+                    draft.save(&shop);
+                }
+                Some(Err(error)) => tracing::error!(%error, "a check's task was lost"),
+                None => break,
+            },
+            () = stopped(&mut interrupt) => {
+                interrupted = true;
+                break;
+            }
+        }
+    }
+    tasks.abort_all();
+    if interrupted {
+        shop.say(Event::Interrupted);
+    }
+
+    // What was made goes, and what stays is named.
+    let mut left = Vec::new();
+    if !options.keep {
+        shop.say(Event::CleaningUp);
+        let session = Session::live(Arc::clone(&door), "run/cleanup", attempt, context.timeout("cleanup") * 2);
+        let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
+        let cleaned = tokio::select! {
+            cleaned = cleanup::clean(&cx, own_namespace) => cleaned,
+            () = stopped_now(&mut interrupt) => return Err(EngineError::Stopped(id)),
+        };
+        shop.record(&cx.session.evidence(&id, Vec::new()));
+        left = cleaned.unwrap_or_else(|stop| vec![format!("unknown, since the clean-up stopped: {}", stop.message())]);
+    }
+    draft.results.leftovers = left;
+    draft.results.run.complete = !interrupted;
+    let results = draft.finish(&shop).map_err(writing)?;
+    shop.say(Event::Finished(Box::new(results.clone())));
+    Ok(results)
+}
+
+async fn stopped(interrupt: &mut watch::Receiver<Interrupt>) {
+    if interrupt.wait_for(|i| *i >= Interrupt::Stop).await.is_err() {
+        // Nobody can interrupt any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn stopped_now(interrupt: &mut watch::Receiver<Interrupt>) {
+    if interrupt.wait_for(|i| *i >= Interrupt::Now).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Why a requirement is not checked on this cluster at all.
+fn not_to_run(requirement: &Requirement, release: &crate::spec::ReleaseName, facts: &Facts) -> Option<Stop> {
+    if !requirement.holds_for(release) {
+        return Some(Stop::NotApplicable(NotApplicable::OtherRelease, format!("it does not hold for Kubeflow {release}")));
+    }
+    if !facts.components.contains_key(requirement.component().as_str()) {
+        let name = requirement.component();
+        return Some(Stop::CouldNotRun(CouldNotRun::ComponentAbsent, format!("{name} was not found on the cluster")));
+    }
+    let feature = requirement.feature.as_ref().filter(|feature| !facts.has(feature))?;
+    Some(Stop::NotApplicable(NotApplicable::FeatureAbsent, format!("the feature `{feature}` was not found on the cluster")))
+}
+
+/// Starts every set-up that the checks need. Each waits for those that it builds on.
+fn start_setups(shop: &Arc<Shop>, todo: &[Planned], prepared: &Outcome) -> HashMap<&'static str, SharedSetup> {
+    let plan = Plan { profile: String::new(), release: crate::spec::Specs::embedded().latest_release().name.clone(), items: todo.to_vec() };
+    let mut started: HashMap<&'static str, SharedSetup> = HashMap::new();
+    for setup in plan.setups() {
+        let needs: Vec<(&'static str, SharedSetup)> =
+            setup.needs.iter().filter_map(|s| Some((s.id, started.get(s.id)?.clone()))).collect();
+        let (shop, prepared) = (Arc::clone(shop), prepared.clone());
+        let task = tokio::spawn(make(shop, setup, needs, prepared));
+        let shared = async move {
+            task.await.unwrap_or_else(|error| checks::SetupResult {
+                value: Err(Stop::CouldNotRun(CouldNotRun::Defect, format!("the set-up was lost: {error}"))),
+                attempt: 1,
+            })
+        };
+        started.insert(setup.id, shared.boxed().shared());
+    }
+    started
+}
+
+async fn make(
+    shop: Arc<Shop>,
+    setup: &'static Setup,
+    needs: Vec<(&'static str, SharedSetup)>,
+    prepared: Outcome,
+) -> checks::SetupResult {
+    let attempt = shop.attempt;
+    if let Err(stop) = prepared {
+        return checks::SetupResult { value: Err(stop), attempt };
+    }
+    let component = setup.id.split('/').nth(1).unwrap_or_default();
+    if component != "run" && !shop.context.facts.components.contains_key(component) {
+        let why = format!("{component} was not found on the cluster");
+        return checks::SetupResult { value: Err(Stop::CouldNotRun(CouldNotRun::ComponentAbsent, why)), attempt };
+    }
+    let mut made = BTreeMap::new();
+    for (id, need) in needs {
+        made.insert(id, need.await);
+    }
+    shop.say(Event::SetupStarted(setup.id));
+    let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, setup.limit);
+    let cx = Cx::new(session, Arc::clone(&shop.context), made);
+    let value = guarded(async { (setup.run)(&cx).await }).await;
+    let started = cx.session.started_ms();
+    let ended = cx.session.now_ms();
+    let mut evidence = cx.session.evidence(&shop.context.id, cx.uses());
+    if matches!(value, Err(Stop::Failed(_))) {
+        evidence.collected = shop.collect(&cx).await;
+    }
+    let result = model::SetupResult {
+        id: setup.id.to_owned(),
+        outcome: model::Outcome::from(&value),
+        message: value.as_ref().err().map(|stop| stop.message().to_owned()),
+        started: shop.at(started),
+        seconds: model::seconds(Duration::from_millis(ended - started)),
+        evidence: shop.record(&evidence),
+    };
+    shop.line(&Line::Setup(result.clone()));
+    shop.setups.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result.clone());
+    shop.say(Event::SetupFinished(Box::new(result)));
+    checks::SetupResult { value: value.map(Arc::new), attempt }
+}
+
+async fn check(
+    shop: &Shop,
+    planned: &Planned,
+    needs: Vec<(&'static str, SharedSetup)>,
+    stop: Option<Stop>,
+    limit: Duration,
+    jobs: &Semaphore,
+) -> CheckResult {
+    let Check { id, run, .. } = *planned.check;
+    let mut setups = BTreeMap::new();
+    if stop.is_none() {
+        for (id, need) in needs {
+            setups.insert(id, need.await);
+        }
+    }
+    // A check that waits for a set-up holds no place; the semaphore is never closed.
+    let _place = jobs.acquire().await;
+    let session = Session::live(Arc::clone(&shop.door), id, shop.attempt, limit);
+    let cx = Cx::new(session, Arc::clone(&shop.context), setups);
+    let outcome = match stop {
+        Some(stop) => Err(stop),
+        None => {
+            shop.say(Event::CheckStarted(id));
+            guarded(async { run(&cx).await }).await
+        }
+    };
+    let started = cx.session.started_ms();
+    let ended = cx.session.now_ms();
+    let mut evidence = cx.session.evidence(&shop.context.id, cx.uses());
+    if matches!(outcome, Err(Stop::Failed(_))) && !evidence.exchanges.is_empty() {
+        evidence.collected = shop.collect(&cx).await;
+    }
+    let place = shop.record(&evidence);
+    let mut result = result_of(&planned.requirement, shop.at(started), Duration::from_millis(ended - started)).ended(&outcome);
+    result.evidence = place;
+    if result.outcome == model::Outcome::Failed {
+        result.known_deviation = known_deviation(&planned.requirement, &shop.context.facts);
+    }
+    result
+}
+
+/// A result with nothing in it yet but the requirement.
+fn result_of(requirement: &Requirement, started: Timestamp, took: Duration) -> CheckResult {
+    CheckResult {
+        id: requirement.id.clone(),
+        component: requirement.component().as_str().to_owned(),
+        level: match requirement.level {
+            crate::spec::Level::Core => model::Level::Core,
+            crate::spec::Level::Extended => model::Level::Extended,
+        },
+        title: requirement.title.clone(),
+        outcome: model::Outcome::Passed,
+        reason: None,
+        message: None,
+        expected: None,
+        observed: None,
+        last_state: None,
+        started,
+        seconds: model::seconds(took),
+        attempts: Vec::new(),
+        evidence: None,
+        known_deviation: None,
+    }
+}
+
+/// The upstream defect that explains a failure on the versions that were found.
+fn known_deviation(requirement: &Requirement, facts: &Facts) -> Option<model::KnownDeviation> {
+    requirement.deviations.iter().find_map(|deviation| {
+        let version = facts.components.get(deviation.component.as_str())?.version.as_deref()?;
+        let version = cluster::discover::semver_of(version)?;
+        deviation.versions.matches(&version).then(|| model::KnownDeviation {
+            issue: deviation.issue.clone(),
+            summary: deviation.says.clone(),
+        })
+    })
+}
+
+/// The settings of the configuration that go into each pod's spec.
+fn pod_settings(config: &Config) -> serde_json::Map<String, Value> {
+    let mut pod = serde_json::Map::new();
+    if !config.tolerations.is_empty() {
+        pod.insert("tolerations".to_owned(), Value::Array(config.tolerations.clone()));
+    }
+    if !config.node_selector.is_empty() {
+        pod.insert("nodeSelector".to_owned(), json!(config.node_selector));
+    }
+    if !config.image_pull_secrets.is_empty() {
+        let secrets = config.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
+        pod.insert("imagePullSecrets".to_owned(), Value::Array(secrets));
+    }
+    pod
+}
+
+/// What an interrupted run left in its folder.
+struct Kept {
+    context: RunContext,
+    started: Timestamp,
+    checks: Vec<CheckResult>,
+    setups: Vec<model::SetupResult>,
+    attempt: u32,
+}
+
+impl Kept {
+    fn read(options: &RunOptions) -> Result<Self, EngineError> {
+        let out = options.out.clone().unwrap_or_default();
+        let unusable = |error: String| EngineError::Resume { path: out.display().to_string(), error };
+        let results = Results::read(&out.join(model::RESULTS_FILE)).map_err(|e| unusable(e.to_string()))?;
+        let context = Journal::read_context(&out)
+            .map_err(|e| unusable(format!("there is no journal of an unfinished run ({e})")))?;
+        if results.suite.version != env!("CARGO_PKG_VERSION") || results.suite.specs_digest != options.specs.digest() {
+            return Err(unusable(format!(
+                "it was begun by version {} with other specs; finish it with that version",
+                results.suite.version
+            )));
+        }
+        let lines = Journal::lines(&out).map_err(|e| unusable(e.to_string()))?;
+        let (mut checks, mut setups) = (Vec::new(), Vec::new());
+        for line in lines {
+            match line {
+                Line::Check(check) => checks.push(check),
+                Line::Setup(setup) => setups.push(setup),
+            }
+        }
+        let earlier = setups.iter().chain(&[]).filter_map(|s: &model::SetupResult| s.evidence.as_ref());
+        let attempt = earlier
+            .chain(checks.iter().filter_map(|c| c.evidence.as_ref()))
+            .filter_map(|e| e.path.trim_end_matches(".json").rsplit_once('@')?.1.parse::<u32>().ok())
+            .max()
+            .unwrap_or(1);
+        Ok(Self { context, started: results.run.started, checks, setups, attempt: attempt + 1 })
+    }
+}
+
+/// The result while it grows.
+struct Draft {
+    results: Results,
+    out: Option<PathBuf>,
+    order: Vec<String>,
+    saved: std::time::Instant,
+}
+
+impl Draft {
+    fn new(options: &RunOptions, plan: &Plan, context: &RunContext, started: Timestamp, kept: Option<&Kept>) -> Self {
+        let facts = &context.facts;
+        let mut timeouts = IndexMap::new();
+        for named in checks::timeouts::ALL {
+            timeouts.insert(named.name.to_owned(), model::seconds(options.timeouts.get(named.name)));
+        }
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let results = Results {
+            api_version: model::ApiVersion::V1,
+            kind: model::Kind::Results,
+            suite: model::Suite {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                commit: option_env!("KFCONFORM_COMMIT").map(ToOwned::to_owned),
+                binary_digest: binary_digest(),
+                specs_digest: options.specs.digest().to_owned(),
+                specs_overridden: options.specs_overridden,
+            },
+            run: model::Run {
+                id: context.id.clone(),
+                started,
+                finished: options.clock.now(),
+                target: if options.reference { model::Target::Reference } else { model::Target::Cluster },
+                profile: plan.profile.clone(),
+                release: plan.release.as_str().to_owned(),
+                arguments: options.arguments.clone(),
+                complete: false,
+                jobs: u32::try_from(options.jobs).unwrap_or(u32::MAX),
+                faults: options.faults.clone(),
+                selection: model::Selection { only: options.only.clone(), skip: options.skip.clone() },
+                timeouts,
+                planned: plan.ids(),
+                resumed: kept.map(|kept| model::Resumed {
+                    at: options.clock.origin(),
+                    kept: kept.checks.iter().map(|c| c.id.clone()).collect(),
+                }),
+            },
+            cluster: model::Cluster {
+                version: some(&facts.kubernetes),
+                platform: some(&facts.platform),
+                architecture: some(&facts.architectures.join(",")),
+                id_digest: some(&facts.cluster_digest),
+            },
+            components: components(plan, facts),
+            verdict: model::Verdict::Incomplete,
+            reasons: Vec::new(),
+            totals: IndexMap::new(),
+            checks: kept.map(|kept| kept.checks.clone()).unwrap_or_default(),
+            setups: Vec::new(),
+            features: facts
+                .features
+                .iter()
+                .map(|(name, f)| (name.clone(), model::Feature { present: f.found, how: f.how.clone() }))
+                .collect(),
+            images: vec![model::Image { name: context.image.clone(), digest: None }],
+            leftovers: Vec::new(),
+            timing: model::Timing::default(),
+            submittable: false,
+            not_submittable_because: Vec::new(),
+        };
+        Self { results, out: options.out.clone(), order: plan.ids(), saved: std::time::Instant::now() }
+    }
+
+    fn update(&mut self, shop: &Shop) {
+        let place: HashMap<&str, usize> = self.order.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+        self.results.checks.sort_by_key(|c| place.get(c.id.as_str()).copied().unwrap_or(usize::MAX));
+        let mut setups = shop.setups.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        setups.sort_by(|a, b| a.id.cmp(&b.id));
+        self.results.setups = setups;
+        self.results.run.finished = shop.at(shop.door.now_ms());
+        self.results.judge();
+    }
+
+    /// Writes the unfinished result, at most once a second.
+    fn save(&mut self, shop: &Shop) {
+        if self.out.is_none() || self.saved.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.saved = std::time::Instant::now();
+        self.update(shop);
+        if let Some(out) = &self.out
+            && let Err(error) = self.results.write(&out.join(model::RESULTS_FILE))
+        {
+            tracing::error!(%error, "cannot write the unfinished result");
+        }
+    }
+
+    fn finish(mut self, shop: &Shop) -> io::Result<Results> {
+        self.update(shop);
+        if let Some(out) = &self.out {
+            let journal = shop.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if let Some(journal) = journal.as_ref() {
+                journal.pack(out)?;
+            }
+            self.results.write(&out.join(model::RESULTS_FILE)).map_err(io::Error::other)?;
+            if self.results.run.complete {
+                Journal::remove(out)?;
+            }
+        }
+        Ok(self.results)
+    }
+}
+
+/// What the result says of the components that the plan is about.
+fn components(plan: &Plan, facts: &Facts) -> Vec<model::Component> {
+    let mut names: Vec<&str> = Vec::new();
+    for planned in &plan.items {
+        let name = planned.requirement.component().as_str();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+        .into_iter()
+        .map(|name| match facts.components.get(name) {
+            Some(found) => model::Component {
+                name: name.to_owned(),
+                version: found.version.clone(),
+                endpoint_kind: Some(match &found.access {
+                    None => model::EndpointKind::KubernetesApi,
+                    Some(Access::Service { .. }) => model::EndpointKind::PortForward,
+                    Some(Access::Url { .. }) => model::EndpointKind::Url,
+                }),
+                how_found: found.how.clone(),
+            },
+            None => model::Component {
+                name: name.to_owned(),
+                version: None,
+                endpoint_kind: None,
+                how_found: "it was not found".to_owned(),
+            },
+        })
+        .collect()
+}
+
+/// SHA-256 of the running program, read once.
+fn binary_digest() -> Option<String> {
+    static DIGEST: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    DIGEST
+        .get_or_init(|| {
+            use sha2::{Digest, Sha256};
+            let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;
+            Some(cluster::discover::hex(&Sha256::digest(&bytes)))
+        })
+        .clone()
+}
