@@ -8,6 +8,7 @@
 
 pub mod checks;
 pub mod clock;
+pub mod engine;
 pub mod fixtures;
 pub mod outcome;
 pub mod reference;

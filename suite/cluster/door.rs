@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
@@ -56,7 +55,7 @@ pub struct Door {
     in_cluster: bool,
     redactor: Redactor,
     components: std::sync::RwLock<BTreeMap<String, Access>>,
-    tunnels: Mutex<HashMap<String, Arc<Tunnel>>>,
+    tunnels: Mutex<HashMap<String, Tunnel>>,
     tokens: Mutex<HashMap<String, String>>,
 }
 
@@ -278,7 +277,7 @@ impl Door {
             let bytes = http_body_util::Limited::new(body, MAX_BODY)
                 .collect()
                 .await
-                .map(|b| b.to_bytes())
+                .map(http_body_util::Collected::to_bytes)
                 .unwrap_or_default();
             let answer = self.recorded(parts.status.as_u16(), &parts.headers, &bytes);
             return Err((TransportError::Unreachable(answer.summary()), Some(answer)));
@@ -424,22 +423,16 @@ impl Door {
         }
         let key = format!("{namespace}/{pod}:{port}");
         let mut tunnels = self.tunnels.lock().await;
-        let tunnel = match tunnels.get(&key) {
-            Some(tunnel) => Arc::clone(tunnel),
-            None => {
-                let tunnel = Tunnel::open(self.kube.clone(), namespace, pod, port)
-                    .await
-                    .map_err(|e| {
-                        TransportError::Unreachable(format!("no local port for {key}: {e}"))
-                    })?;
-                let tunnel = Arc::new(tunnel);
-                tunnels.insert(key, Arc::clone(&tunnel));
-                tunnel
-            }
-        };
-        Ok(format!("http://{}", tunnel.address))
+        if let Some(tunnel) = tunnels.get(&key) {
+            return Ok(format!("http://{}", tunnel.address));
+        }
+        let tunnel = Tunnel::open(self.kube.clone(), namespace, pod, port)
+            .await
+            .map_err(|e| TransportError::Unreachable(format!("no local port for {key}: {e}")))?;
+        let url = format!("http://{}", tunnel.address);
+        tunnels.insert(key, tunnel);
+        Ok(url)
     }
-
     /// A ready pod behind a Service, and the port of it that the Service's `port` leads to. Looked up for each
     /// request, so that a component that was restarted is found again; not recorded, being no check's request.
     async fn pod_of_service(

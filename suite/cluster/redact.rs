@@ -55,7 +55,7 @@ impl Redactor {
 
     /// Takes secrets out of a JSON document.
     pub fn value(&self, value: &mut Value) {
-        self.walk(value, 0);
+        self.walk(value);
     }
 
     /// Takes secrets out of a text.
@@ -86,7 +86,7 @@ impl Redactor {
         asked.path = self.text(&asked.path);
     }
 
-    fn walk(&self, value: &mut Value, depth: usize) {
+    fn walk(&self, value: &mut Value) {
         match value {
             Value::String(text) => {
                 let clean = self.text(text);
@@ -94,7 +94,7 @@ impl Redactor {
                     *text = clean;
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item, depth + 1)),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.walk(item)),
             Value::Object(map) => {
                 if map.get("kind").and_then(Value::as_str) == Some("Secret") || is_list_secret(map)
                 {
@@ -129,7 +129,7 @@ impl Redactor {
                     if secret && item.as_str().is_some_and(|s| !s.is_empty()) {
                         *item = REDACTED.into();
                     } else {
-                        self.walk(item, depth + 1);
+                        self.walk(item);
                     }
                 }
             }

@@ -187,8 +187,8 @@ impl Session {
                 answers
             }
             Mode::Replay(tape) => requests
-                .into_iter()
-                .map(|request| self.recorded(tape, request.asked))
+                .iter()
+                .map(|request| self.recorded(tape, &request.asked))
                 .collect(),
         }
     }
@@ -271,8 +271,8 @@ impl Session {
         }
     }
 
-    fn recorded(&self, tape: &[Exchange], asked: Asked) -> Result<Answer, TransportError> {
-        let exchange = self.next_recorded(tape, &asked)?;
+    fn recorded(&self, tape: &[Exchange], asked: &Asked) -> Result<Answer, TransportError> {
+        let exchange = self.next_recorded(tape, asked)?;
         self.advance(exchange.end);
         answer_of(&exchange.reply)
     }

@@ -8,8 +8,8 @@ use crate::{
         Endpoint, Kind, RUN_LABEL, Request,
         discover::{escape, items},
         kinds::{
-            CLUSTER_SERVING_RUNTIME, CONFIG_MAP, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE, NAMESPACE, NOTEBOOK, POD,
-            PROFILE, PVC, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
+            CLUSTER_SERVING_RUNTIME, CONFIG_MAP, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE,
+            NAMESPACE, NOTEBOOK, POD, PROFILE, PVC, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
         },
     },
     outcome::Outcome,
@@ -17,7 +17,16 @@ use crate::{
 
 /// The kinds that checks make in a namespace, those that own others first.
 const MADE: [Kind; 10] = [
-    EXPERIMENT, INFERENCE_GRAPH, TRAINED_MODEL, INFERENCE_SERVICE, SERVING_RUNTIME, NOTEBOOK, POD, SERVICE, CONFIG_MAP, PVC,
+    EXPERIMENT,
+    INFERENCE_GRAPH,
+    TRAINED_MODEL,
+    INFERENCE_SERVICE,
+    SERVING_RUNTIME,
+    NOTEBOOK,
+    POD,
+    SERVICE,
+    CONFIG_MAP,
+    PVC,
 ];
 
 /// Removes everything that carries the run's label, waits until it is gone, and returns what is left as
@@ -51,7 +60,8 @@ pub async fn clean(cx: &Cx, own_namespace: bool) -> Outcome<Vec<String>> {
     }
     if cx.facts().components.contains_key("kserve") {
         for object in labelled(cx, &CLUSTER_SERVING_RUNTIME, "").await? {
-            cx.delete(&CLUSTER_SERVING_RUNTIME, name_of(&object)).await?;
+            cx.delete(&CLUSTER_SERVING_RUNTIME, name_of(&object))
+                .await?;
         }
     }
     if own_namespace {
@@ -86,7 +96,9 @@ pub async fn clean(cx: &Cx, own_namespace: bool) -> Outcome<Vec<String>> {
 async fn labelled(cx: &Cx, kind: &Kind, namespace: &str) -> Outcome<Vec<Value>> {
     let selector = escape(&format!("{RUN_LABEL}={}", cx.run.id));
     let path = format!("{}?labelSelector={selector}", kind.path(namespace));
-    let answer = cx.kube(Request::new(Endpoint::Kubernetes, "GET", path)).await?;
+    let answer = cx
+        .kube(Request::new(Endpoint::Kubernetes, "GET", path))
+        .await?;
     Ok(items(answer.json(), "items").cloned().collect())
 }
 

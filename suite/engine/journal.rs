@@ -30,9 +30,9 @@ pub(super) struct Journal {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Line {
     /// A check's result.
-    Check(CheckResult),
+    Check(Box<CheckResult>),
     /// A set-up's result.
-    Setup(SetupResult),
+    Setup(Box<SetupResult>),
 }
 
 impl Journal {
@@ -40,14 +40,20 @@ impl Journal {
     pub(super) fn open(out: &Path) -> io::Result<Self> {
         let dir = out.join(JOURNAL);
         fs::create_dir_all(&dir)?;
-        let results = fs::OpenOptions::new().create(true).append(true).open(dir.join("results.ndjson"))?;
+        let results = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join("results.ndjson"))?;
         Ok(Self { dir, results })
     }
 
     /// The results that an interrupted run left. A last line that was cut off is dropped.
     pub(super) fn lines(out: &Path) -> io::Result<Vec<Line>> {
         let text = fs::read_to_string(out.join(JOURNAL).join("results.ndjson"))?;
-        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 
     /// Writes the run's context, which a replay needs.
@@ -66,7 +72,10 @@ impl Journal {
         let path = Evidence::path(&evidence.id, evidence.attempt);
         let bytes = to_json(evidence);
         write_new(&self.dir.join("evidence").join(&path), &bytes)?;
-        Ok(model::Evidence { path, sha256: hex(&Sha256::digest(&bytes)) })
+        Ok(model::Evidence {
+            path,
+            sha256: hex(&Sha256::digest(&bytes)),
+        })
     }
 
     /// Writes a result.
@@ -85,13 +94,20 @@ impl Journal {
         let mut names: Vec<(String, PathBuf)> = files
             .into_iter()
             .filter_map(|path| {
-                let name = path.strip_prefix(&root).ok()?.to_str()?.replace(std::path::MAIN_SEPARATOR, "/");
+                let name = path
+                    .strip_prefix(&root)
+                    .ok()?
+                    .to_str()?
+                    .replace(std::path::MAIN_SEPARATOR, "/");
                 Some((name, path))
             })
             .collect();
         names.sort();
         let temporary = out.join("evidence.tar.gz.tmp");
-        let gzip = flate2::GzBuilder::new().mtime(0).write(fs::File::create(&temporary)?, flate2::Compression::default());
+        let gzip = flate2::GzBuilder::new().mtime(0).write(
+            fs::File::create(&temporary)?,
+            flate2::Compression::default(),
+        );
         let mut tar = tar::Builder::new(gzip);
         for (name, path) in names {
             let bytes = fs::read(path)?;

@@ -32,10 +32,14 @@ pub enum PlanError {
     #[error(transparent)]
     Unknown(#[from] Unknown),
     /// A requirement of the specs has no check in this program.
-    #[error("requirement `{0}` has no check in this program; it belongs to another version of the suite")]
+    #[error(
+        "requirement `{0}` has no check in this program; it belongs to another version of the suite"
+    )]
     NoCheck(String),
     /// Nothing is left to check.
-    #[error("nothing is left to check: `--only` and `--skip` leave no requirement of profile `{0}`")]
+    #[error(
+        "nothing is left to check: `--only` and `--skip` leave no requirement of profile `{0}`"
+    )]
     Empty(String),
 }
 
@@ -56,7 +60,10 @@ impl Plan {
             .into_iter()
             .filter(|id| selected.contains(id))
             .map(|id| {
-                let requirement = specs.requirement(id).ok_or_else(|| PlanError::NoCheck(id.to_owned()))?.clone();
+                let requirement = specs
+                    .requirement(id)
+                    .ok_or_else(|| PlanError::NoCheck(id.to_owned()))?
+                    .clone();
                 let check = checks::find(id).ok_or_else(|| PlanError::NoCheck(id.to_owned()))?;
                 Ok(Planned { requirement, check })
             })
@@ -64,31 +71,38 @@ impl Plan {
         if items.is_empty() {
             return Err(PlanError::Empty(profile.name.clone()));
         }
-        Ok(Self { profile: profile.name.clone(), release: release.clone(), items })
+        Ok(Self {
+            profile: profile.name.clone(),
+            release: release.clone(),
+            items,
+        })
     }
 
     /// The ids, in order.
     pub fn ids(&self) -> Vec<String> {
-        self.items.iter().map(|p| p.requirement.id.clone()).collect()
+        self.items
+            .iter()
+            .map(|p| p.requirement.id.clone())
+            .collect()
     }
+}
 
-    /// The set-ups that the plan needs, each once, those that others build on first.
-    pub fn setups(&self) -> Vec<&'static checks::Setup> {
-        fn visit(setup: &'static checks::Setup, out: &mut Vec<&'static checks::Setup>) {
-            if out.iter().any(|s| s.id == setup.id) {
-                return;
-            }
-            for need in setup.needs {
-                visit(need, out);
-            }
-            out.push(setup);
+/// The set-ups that checks need, each once, those that others build on first.
+pub fn setups(items: &[Planned]) -> Vec<&'static checks::Setup> {
+    fn visit(setup: &'static checks::Setup, out: &mut Vec<&'static checks::Setup>) {
+        if out.iter().any(|s| s.id == setup.id) {
+            return;
         }
-        let mut out = Vec::new();
-        for planned in &self.items {
-            for setup in planned.check.needs {
-                visit(setup, &mut out);
-            }
+        for need in setup.needs {
+            visit(need, out);
         }
-        out
+        out.push(setup);
     }
+    let mut out = Vec::new();
+    for planned in items {
+        for setup in planned.check.needs {
+            visit(setup, &mut out);
+        }
+    }
+    out
 }

@@ -1,11 +1,6 @@
 //! A run's evidence, read back, and its checks executed over it again.
 
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use futures::{FutureExt, future::BoxFuture};
 
@@ -63,15 +58,23 @@ impl Recording {
         for (index, entry) in archive.entries()?.enumerate() {
             let mut entry = entry?;
             let name = entry.path()?.to_string_lossy().into_owned();
-            let bad = |why: String| RecordingError::Entry { name: name.clone(), why };
+            let bad = |why: String| RecordingError::Entry {
+                name: name.clone(),
+                why,
+            };
             if index >= MAX_ENTRIES {
-                return Err(RecordingError::TooLarge(format!("more than {MAX_ENTRIES} entries")));
+                return Err(RecordingError::TooLarge(format!(
+                    "more than {MAX_ENTRIES} entries"
+                )));
             }
             if entry.header().entry_type() != tar::EntryType::Regular || !is_plain(&name) {
                 return Err(bad("it is not a plain file inside the archive".to_owned()));
             }
             if entry.size() > MAX_ENTRY {
-                return Err(RecordingError::TooLarge(format!("`{name}` has {} bytes", entry.size())));
+                return Err(RecordingError::TooLarge(format!(
+                    "`{name}` has {} bytes",
+                    entry.size()
+                )));
             }
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
@@ -81,15 +84,23 @@ impl Recording {
             }
             let one: Evidence = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
             if name != Evidence::path(&one.id, one.attempt) {
-                return Err(bad(format!("it holds the evidence of `{}`, attempt {}", one.id, one.attempt)));
+                return Err(bad(format!(
+                    "it holds the evidence of `{}`, attempt {}",
+                    one.id, one.attempt
+                )));
             }
             if evidence.insert(name.clone(), one).is_some() {
                 return Err(bad("it is there twice".to_owned()));
             }
         }
-        let context: RunContext =
-            context.ok_or_else(|| RecordingError::Entry { name: "run.json".to_owned(), why: "it is missing".to_owned() })?;
-        Ok(Self { context: Arc::new(context), evidence })
+        let context: RunContext = context.ok_or_else(|| RecordingError::Entry {
+            name: "run.json".to_owned(),
+            why: "it is missing".to_owned(),
+        })?;
+        Ok(Self {
+            context: Arc::new(context),
+            evidence,
+        })
     }
 
     /// Executes a check again over its evidence. `None`: there is none of it.
@@ -97,7 +108,11 @@ impl Recording {
         let evidence = self.evidence.get(&Evidence::path(check.id, attempt))?;
         let mut setups = BTreeMap::new();
         for need in check.needs {
-            let used = evidence.uses.iter().find(|(id, _)| id == need.id).map_or(1, |(_, attempt)| *attempt);
+            let used = evidence
+                .uses
+                .iter()
+                .find(|(id, _)| id == need.id)
+                .map_or(1, |(_, attempt)| *attempt);
             setups.insert(need.id, self.setup(need, used).await);
         }
         let session = Session::replay(evidence);
@@ -108,26 +123,42 @@ impl Recording {
             // What was recorded and never asked for again is no evidence of this outcome.
             Ok(()) if cx.session.unused() > 0 => Err(Stop::CouldNotRun(
                 CouldNotRun::EvidenceMissing,
-                format!("{} recorded exchanges were not asked for again", cx.session.unused()),
+                format!(
+                    "{} recorded exchanges were not asked for again",
+                    cx.session.unused()
+                ),
             )),
             other => other,
         };
-        Some(Replayed { outcome, started, ended: cx.session.now_ms() })
+        Some(Replayed {
+            outcome,
+            started,
+            ended: cx.session.now_ms(),
+        })
     }
 
     fn setup<'a>(&'a self, setup: &'static Setup, attempt: u32) -> BoxFuture<'a, SetupResult> {
         async move {
             let Some(evidence) = self.evidence.get(&Evidence::path(setup.id, attempt)) else {
                 let why = format!("there is no evidence of `{}`, attempt {attempt}", setup.id);
-                return SetupResult { value: Err(Stop::CouldNotRun(CouldNotRun::EvidenceMissing, why)), attempt };
+                return SetupResult {
+                    value: Err(Stop::CouldNotRun(CouldNotRun::EvidenceMissing, why)),
+                    attempt,
+                };
             };
             let mut setups = BTreeMap::new();
             for need in setup.needs {
-                let used = evidence.uses.iter().find(|(id, _)| id == need.id).map_or(1, |(_, attempt)| *attempt);
+                let used = evidence
+                    .uses
+                    .iter()
+                    .find(|(id, _)| id == need.id)
+                    .map_or(1, |(_, attempt)| *attempt);
                 setups.insert(need.id, self.setup(need, used).await);
             }
             let cx = Cx::new(Session::replay(evidence), Arc::clone(&self.context), setups);
-            let value = guarded(async { (setup.run)(&cx).await }).await.map(Arc::new);
+            let value = guarded(async { (setup.run)(&cx).await })
+                .await
+                .map(Arc::new);
             SetupResult { value, attempt }
         }
         .boxed()
@@ -148,8 +179,12 @@ pub struct Replayed {
 /// Names that stay inside: relative, forward slashes, no `..`, printable.
 fn is_plain(name: &str) -> bool {
     name.len() <= 200
-        && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.' | '@' | '_'))
+        && name
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '.' | '@' | '_'))
 }
 
 /// Runs a check's code; a panic in it is a defect of ours, never a verdict on the distribution.
@@ -162,11 +197,13 @@ pub(super) async fn guarded<T>(code: impl Future<Output = Outcome<T>>) -> Outcom
                 .cloned()
                 .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
                 .unwrap_or_default();
-            Err(Stop::CouldNotRun(CouldNotRun::Defect, format!("the check broke: {said}")))
+            Err(Stop::CouldNotRun(
+                CouldNotRun::Defect,
+                format!("the check broke: {said}"),
+            ))
         }
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -30,8 +30,8 @@ use crate::{
     checks::{self, Check, Cx, RunContext, Setup, Timeouts},
     clock::Clock,
     cluster::{
-        self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access, discover::escape, door::DoorOptions,
-        kinds::POD,
+        self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access,
+        discover::escape, door::DoorOptions, kinds::POD,
     },
     outcome::{CouldNotRun, NotApplicable, Outcome, Stop},
     report::model::{self, CheckResult, Results},
@@ -39,6 +39,10 @@ use crate::{
 };
 
 /// Everything that a run is told.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the command line"
+)]
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// The run's id: eight lower-case letters and digits.
@@ -144,7 +148,9 @@ pub fn new_run_id() -> String {
     use std::hash::{BuildHasher, Hasher};
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     // The keys of a RandomState are random; a run's id needs to be rare, not secret.
-    let mut bits = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let mut bits = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
     let mut id = String::with_capacity(8);
     for place in 0..8 {
         let base = if place == 0 { 26 } else { LETTERS.len() as u64 };
@@ -175,22 +181,32 @@ impl Shop {
     }
 
     fn at(&self, ms: u64) -> Timestamp {
-        self.started.checked_add(Duration::from_millis(ms)).unwrap_or(Timestamp::MAX)
+        self.started
+            .checked_add(Duration::from_millis(ms))
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn record(&self, evidence: &Evidence) -> Option<model::Evidence> {
-        let journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        journal.as_ref().and_then(|journal| match journal.evidence(evidence) {
-            Ok(place) => Some(place),
-            Err(error) => {
-                tracing::error!(id = %evidence.id, %error, "cannot write the evidence");
-                None
-            }
-        })
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        journal
+            .as_ref()
+            .and_then(|journal| match journal.evidence(evidence) {
+                Ok(place) => Some(place),
+                Err(error) => {
+                    tracing::error!(id = %evidence.id, %error, "cannot write the evidence");
+                    None
+                }
+            })
     }
 
     fn line(&self, line: &Line) {
-        let mut journal = self.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(journal) = journal.as_mut()
             && let Err(error) = journal.line(line)
         {
@@ -200,20 +216,35 @@ impl Shop {
 
     /// Collects what a failed check made, before it is removed: its pods, their logs, their events.
     async fn collect(&self, cx: &Cx) -> Vec<cluster::Exchange> {
-        let session = Session::live(Arc::clone(&self.door), cx.id(), cx.session.attempt(), Duration::from_secs(20));
+        let session = Session::live(
+            Arc::clone(&self.door),
+            cx.id(),
+            cx.session.attempt(),
+            Duration::from_secs(20),
+        );
         let look = Cx::new(session, Arc::clone(&self.context), BTreeMap::new());
         let prefix = cx.name("x");
         let prefix = prefix.trim_end_matches('x');
         let pods = look.list(&POD, "").await.unwrap_or_default();
-        let own = |pod: &&Value| pod["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(prefix));
+        let own = |pod: &&Value| {
+            pod["metadata"]["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with(prefix))
+        };
         let requests: Vec<_> = pods
             .iter()
             .filter(own)
             .take(10)
             .flat_map(|pod| {
-                let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-                let containers = cluster::discover::items(&pod["spec"], "containers").filter_map(|c| c["name"].as_str());
-                let logs: Vec<String> = containers.map(|c| format!("/log?container={}&tailLines=50", escape(c))).collect();
+                let name = pod["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
+                let containers = cluster::discover::items(&pod["spec"], "containers")
+                    .filter_map(|c| c["name"].as_str());
+                let logs: Vec<String> = containers
+                    .map(|c| format!("/log?container={}&tailLines=50", escape(c)))
+                    .collect();
                 logs.into_iter().map(move |log| format!("{name}{log}"))
             })
             .map(|path| {
@@ -224,10 +255,16 @@ impl Shop {
         if !requests.is_empty() {
             look.session.batch(requests).await;
             let events = cluster::kinds::EVENT.path(look.namespace());
-            let request = cluster::Request::new(cluster::Endpoint::Kubernetes, "GET", format!("{events}?limit=200"));
+            let request = cluster::Request::new(
+                cluster::Endpoint::Kubernetes,
+                "GET",
+                format!("{events}?limit=200"),
+            );
             drop(look.session.send(request).await);
         }
-        look.session.evidence(&self.context.id, Vec::new()).exchanges
+        look.session
+            .evidence(&self.context.id, Vec::new())
+            .exchanges
     }
 }
 
@@ -245,26 +282,52 @@ pub async fn run(
     };
     let plan = Plan::new(&specs, &profile, &release, &options.only, &options.skip)?;
 
-    let resumed = if options.resume { Some(Kept::read(&options)?) } else { None };
-    let started = resumed.as_ref().map_or_else(|| options.clock.origin(), |kept| kept.started);
-    let id = resumed.as_ref().map_or_else(|| options.id.clone(), |kept| kept.context.id.clone());
+    let resumed = if options.resume {
+        Some(Kept::read(&options)?)
+    } else {
+        None
+    };
+    let started = resumed
+        .as_ref()
+        .map_or_else(|| options.clock.origin(), |kept| kept.started);
+    let id = resumed
+        .as_ref()
+        .map_or_else(|| options.id.clone(), |kept| kept.context.id.clone());
     let attempt = resumed.as_ref().map_or(1, |kept| kept.attempt);
 
     let writing = |error: io::Error| EngineError::Write {
-        path: options.out.as_ref().map(|p| p.display().to_string()).unwrap_or_default(),
+        path: options
+            .out
+            .as_ref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default(),
         error,
     };
-    let door = Door::connect(&options.target, &options.config, DoorOptions {
-        run: id.clone(),
-        clock: options.clock,
-        offset: options.clock.origin().duration_since(started).try_into().unwrap_or_default(),
-        request_timeout: options.timeouts.get("request"),
-    })
+    let door = Door::connect(
+        &options.target,
+        &options.config,
+        DoorOptions {
+            run: id.clone(),
+            clock: options.clock,
+            offset: options
+                .clock
+                .origin()
+                .duration_since(started)
+                .try_into()
+                .unwrap_or_default(),
+            request_timeout: options.timeouts.get("request"),
+        },
+    )
     .await?;
     let door = Arc::new(door);
 
     // Look at the cluster; what was found decides the rest.
-    let session = Session::live(Arc::clone(&door), "run/discovery", attempt, Duration::from_secs(60));
+    let session = Session::live(
+        Arc::clone(&door),
+        "run/discovery",
+        attempt,
+        Duration::from_secs(60),
+    );
     let mut facts = tokio::select! {
         facts = Facts::discover(&session, &options.config) => facts,
         () = stopped(&mut interrupt) => return Err(EngineError::Stopped(id)),
@@ -282,12 +345,20 @@ pub async fn run(
 
     let context = Arc::new(RunContext {
         id: id.clone(),
-        namespace: options.config.namespace.clone().unwrap_or_else(|| format!("kfc-{id}")),
+        namespace: options
+            .config
+            .namespace
+            .clone()
+            .unwrap_or_else(|| format!("kfc-{id}")),
         image: options.image.clone(),
         started: started.as_second(),
         facts,
         release: release.as_str().to_owned(),
-        timeouts: options.timeouts.changed().map(|(n, d)| (n.to_owned(), cluster::session::millis(d))).collect(),
+        timeouts: options
+            .timeouts
+            .changed()
+            .map(|(n, d)| (n.to_owned(), cluster::session::millis(d)))
+            .collect(),
         pod: pod_settings(&options.config),
         storage_class: options.config.storage_class.clone(),
     });
@@ -304,7 +375,12 @@ pub async fn run(
         context: Arc::clone(&context),
         events: events.clone(),
         journal: std::sync::Mutex::new(journal),
-        setups: std::sync::Mutex::new(resumed.as_ref().map(|kept| kept.setups.clone()).unwrap_or_default()),
+        setups: std::sync::Mutex::new(
+            resumed
+                .as_ref()
+                .map(|kept| kept.setups.clone())
+                .unwrap_or_default(),
+        ),
         started,
         attempt,
     });
@@ -312,7 +388,10 @@ pub async fn run(
 
     let mut draft = Draft::new(&options, &plan, &context, started, resumed.as_ref());
     let kept = draft.results.checks.len();
-    shop.say(Event::Planned { total: plan.items.len(), kept });
+    shop.say(Event::Planned {
+        total: plan.items.len(),
+        kept,
+    });
 
     // The namespace. Without it nothing can be made, and everything that remains could not run.
     let limit = context.timeout("namespace") * 2;
@@ -335,18 +414,36 @@ pub async fn run(
 
     // Everything runs at once, within limits: set-ups as early as what they build on allows, checks by the job.
     let jobs = Arc::new(Semaphore::new(options.jobs.max(1)));
-    let todo: Vec<Planned> =
-        plan.items.iter().filter(|p| !draft.results.checks.iter().any(|c| c.id == p.requirement.id)).cloned().collect();
+    let todo: Vec<Planned> = plan
+        .items
+        .iter()
+        .filter(|p| {
+            !draft
+                .results
+                .checks
+                .iter()
+                .any(|c| c.id == p.requirement.id)
+        })
+        .cloned()
+        .collect();
     let setups = start_setups(&shop, &todo, &prepared);
     let mut tasks = JoinSet::new();
     for planned in todo {
         let (shop, jobs, prepared) = (Arc::clone(&shop), Arc::clone(&jobs), prepared.clone());
-        let needs: Vec<(&'static str, SharedSetup)> =
-            planned.check.needs.iter().filter_map(|s| Some((s.id, setups.get(s.id)?.clone()))).collect();
-        let limit = planned.requirement.timeout.unwrap_or_else(|| context.timeout("check"));
+        let needs: Vec<(&'static str, SharedSetup)> = planned
+            .check
+            .needs
+            .iter()
+            .filter_map(|s| Some((s.id, setups.get(s.id)?.clone())))
+            .collect();
+        let limit = planned
+            .requirement
+            .timeout
+            .unwrap_or_else(|| context.timeout("check"));
         let release = release.clone();
         tasks.spawn(async move {
-            let stop = not_to_run(&planned.requirement, &release, &shop.context.facts).or_else(|| prepared.err());
+            let stop = not_to_run(&planned.requirement, &release, &shop.context.facts)
+                .or_else(|| prepared.err());
             check(&shop, &planned, needs, stop, limit, &jobs).await
         });
     }
@@ -355,7 +452,7 @@ pub async fn run(
         tokio::select! {
             done = tasks.join_next() => match done {
                 Some(Ok(result)) => {
-                    shop.line(&Line::Check(result.clone()));
+                    shop.line(&Line::Check(Box::new(result.clone())));
                     shop.say(Event::CheckFinished(Box::new(result.clone())));
                     draft.results.checks.push(result);
                     draft.save(&shop);
@@ -370,6 +467,16 @@ pub async fn run(
         }
     }
     tasks.abort_all();
+    let image = setups
+        .get(checks::IMAGE.id)
+        .and_then(|setup| setup.peek())
+        .and_then(|made| made.value.as_ref().ok());
+    if let Some(id) = image
+        .and_then(|value| value["imageID"].as_str())
+        .filter(|id| !id.is_empty())
+    {
+        draft.results.images[0].digest = Some(id.to_owned());
+    }
     if interrupted {
         shop.say(Event::Interrupted);
     }
@@ -378,14 +485,24 @@ pub async fn run(
     let mut left = Vec::new();
     if !options.keep {
         shop.say(Event::CleaningUp);
-        let session = Session::live(Arc::clone(&door), "run/cleanup", attempt, context.timeout("cleanup") * 2);
+        let session = Session::live(
+            Arc::clone(&door),
+            "run/cleanup",
+            attempt,
+            context.timeout("cleanup") * 2,
+        );
         let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
         let cleaned = tokio::select! {
             cleaned = cleanup::clean(&cx, own_namespace) => cleaned,
             () = stopped_now(&mut interrupt) => return Err(EngineError::Stopped(id)),
         };
         shop.record(&cx.session.evidence(&id, Vec::new()));
-        left = cleaned.unwrap_or_else(|stop| vec![format!("unknown, since the clean-up stopped: {}", stop.message())]);
+        left = cleaned.unwrap_or_else(|stop| {
+            vec![format!(
+                "unknown, since the clean-up stopped: {}",
+                stop.message()
+            )]
+        });
     }
     draft.results.leftovers = left;
     draft.results.run.complete = !interrupted;
@@ -408,30 +525,58 @@ async fn stopped_now(interrupt: &mut watch::Receiver<Interrupt>) {
 }
 
 /// Why a requirement is not checked on this cluster at all.
-fn not_to_run(requirement: &Requirement, release: &crate::spec::ReleaseName, facts: &Facts) -> Option<Stop> {
+fn not_to_run(
+    requirement: &Requirement,
+    release: &crate::spec::ReleaseName,
+    facts: &Facts,
+) -> Option<Stop> {
     if !requirement.holds_for(release) {
-        return Some(Stop::NotApplicable(NotApplicable::OtherRelease, format!("it does not hold for Kubeflow {release}")));
+        return Some(Stop::NotApplicable(
+            NotApplicable::OtherRelease,
+            format!("it does not hold for Kubeflow {release}"),
+        ));
     }
-    if !facts.components.contains_key(requirement.component().as_str()) {
+    if !facts
+        .components
+        .contains_key(requirement.component().as_str())
+    {
         let name = requirement.component();
-        return Some(Stop::CouldNotRun(CouldNotRun::ComponentAbsent, format!("{name} was not found on the cluster")));
+        return Some(Stop::CouldNotRun(
+            CouldNotRun::ComponentAbsent,
+            format!("{name} was not found on the cluster"),
+        ));
     }
-    let feature = requirement.feature.as_ref().filter(|feature| !facts.has(feature))?;
-    Some(Stop::NotApplicable(NotApplicable::FeatureAbsent, format!("the feature `{feature}` was not found on the cluster")))
+    let feature = requirement
+        .feature
+        .as_ref()
+        .filter(|feature| !facts.has(feature))?;
+    Some(Stop::NotApplicable(
+        NotApplicable::FeatureAbsent,
+        format!("the feature `{feature}` was not found on the cluster"),
+    ))
 }
 
 /// Starts every set-up that the checks need. Each waits for those that it builds on.
-fn start_setups(shop: &Arc<Shop>, todo: &[Planned], prepared: &Outcome) -> HashMap<&'static str, SharedSetup> {
-    let plan = Plan { profile: String::new(), release: crate::spec::Specs::embedded().latest_release().name.clone(), items: todo.to_vec() };
+fn start_setups(
+    shop: &Arc<Shop>,
+    todo: &[Planned],
+    prepared: &Outcome,
+) -> HashMap<&'static str, SharedSetup> {
     let mut started: HashMap<&'static str, SharedSetup> = HashMap::new();
-    for setup in plan.setups() {
-        let needs: Vec<(&'static str, SharedSetup)> =
-            setup.needs.iter().filter_map(|s| Some((s.id, started.get(s.id)?.clone()))).collect();
+    for setup in super::plan::setups(todo) {
+        let needs: Vec<(&'static str, SharedSetup)> = setup
+            .needs
+            .iter()
+            .filter_map(|s| Some((s.id, started.get(s.id)?.clone())))
+            .collect();
         let (shop, prepared) = (Arc::clone(shop), prepared.clone());
         let task = tokio::spawn(make(shop, setup, needs, prepared));
         let shared = async move {
             task.await.unwrap_or_else(|error| checks::SetupResult {
-                value: Err(Stop::CouldNotRun(CouldNotRun::Defect, format!("the set-up was lost: {error}"))),
+                value: Err(Stop::CouldNotRun(
+                    CouldNotRun::Defect,
+                    format!("the set-up was lost: {error}"),
+                )),
                 attempt: 1,
             })
         };
@@ -448,12 +593,18 @@ async fn make(
 ) -> checks::SetupResult {
     let attempt = shop.attempt;
     if let Err(stop) = prepared {
-        return checks::SetupResult { value: Err(stop), attempt };
+        return checks::SetupResult {
+            value: Err(stop),
+            attempt,
+        };
     }
     let component = setup.id.split('/').nth(1).unwrap_or_default();
     if component != "run" && !shop.context.facts.components.contains_key(component) {
         let why = format!("{component} was not found on the cluster");
-        return checks::SetupResult { value: Err(Stop::CouldNotRun(CouldNotRun::ComponentAbsent, why)), attempt };
+        return checks::SetupResult {
+            value: Err(Stop::CouldNotRun(CouldNotRun::ComponentAbsent, why)),
+            attempt,
+        };
     }
     let mut made = BTreeMap::new();
     for (id, need) in needs {
@@ -477,10 +628,16 @@ async fn make(
         seconds: model::seconds(Duration::from_millis(ended - started)),
         evidence: shop.record(&evidence),
     };
-    shop.line(&Line::Setup(result.clone()));
-    shop.setups.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result.clone());
+    shop.line(&Line::Setup(Box::new(result.clone())));
+    shop.setups
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .push(result.clone());
     shop.say(Event::SetupFinished(Box::new(result)));
-    checks::SetupResult { value: value.map(Arc::new), attempt }
+    checks::SetupResult {
+        value: value.map(Arc::new),
+        attempt,
+    }
 }
 
 async fn check(
@@ -502,12 +659,11 @@ async fn check(
     let _place = jobs.acquire().await;
     let session = Session::live(Arc::clone(&shop.door), id, shop.attempt, limit);
     let cx = Cx::new(session, Arc::clone(&shop.context), setups);
-    let outcome = match stop {
-        Some(stop) => Err(stop),
-        None => {
-            shop.say(Event::CheckStarted(id));
-            guarded(async { run(&cx).await }).await
-        }
+    let outcome = if let Some(stop) = stop {
+        Err(stop)
+    } else {
+        shop.say(Event::CheckStarted(id));
+        guarded(async { run(&cx).await }).await
     };
     let started = cx.session.started_ms();
     let ended = cx.session.now_ms();
@@ -516,7 +672,12 @@ async fn check(
         evidence.collected = shop.collect(&cx).await;
     }
     let place = shop.record(&evidence);
-    let mut result = result_of(&planned.requirement, shop.at(started), Duration::from_millis(ended - started)).ended(&outcome);
+    let mut result = result_of(
+        &planned.requirement,
+        shop.at(started),
+        Duration::from_millis(ended - started),
+    )
+    .ended(&outcome);
     result.evidence = place;
     if result.outcome == model::Outcome::Failed {
         result.known_deviation = known_deviation(&planned.requirement, &shop.context.facts);
@@ -551,12 +712,19 @@ fn result_of(requirement: &Requirement, started: Timestamp, took: Duration) -> C
 /// The upstream defect that explains a failure on the versions that were found.
 fn known_deviation(requirement: &Requirement, facts: &Facts) -> Option<model::KnownDeviation> {
     requirement.deviations.iter().find_map(|deviation| {
-        let version = facts.components.get(deviation.component.as_str())?.version.as_deref()?;
+        let version = facts
+            .components
+            .get(deviation.component.as_str())?
+            .version
+            .as_deref()?;
         let version = cluster::discover::semver_of(version)?;
-        deviation.versions.matches(&version).then(|| model::KnownDeviation {
-            issue: deviation.issue.clone(),
-            summary: deviation.says.clone(),
-        })
+        deviation
+            .versions
+            .matches(&version)
+            .then(|| model::KnownDeviation {
+                issue: deviation.issue.clone(),
+                summary: deviation.says.clone(),
+            })
     })
 }
 
@@ -564,13 +732,20 @@ fn known_deviation(requirement: &Requirement, facts: &Facts) -> Option<model::Kn
 fn pod_settings(config: &Config) -> serde_json::Map<String, Value> {
     let mut pod = serde_json::Map::new();
     if !config.tolerations.is_empty() {
-        pod.insert("tolerations".to_owned(), Value::Array(config.tolerations.clone()));
+        pod.insert(
+            "tolerations".to_owned(),
+            Value::Array(config.tolerations.clone()),
+        );
     }
     if !config.node_selector.is_empty() {
         pod.insert("nodeSelector".to_owned(), json!(config.node_selector));
     }
     if !config.image_pull_secrets.is_empty() {
-        let secrets = config.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
+        let secrets = config
+            .image_pull_secrets
+            .iter()
+            .map(|name| json!({"name": name}))
+            .collect();
         pod.insert("imagePullSecrets".to_owned(), Value::Array(secrets));
     }
     pod
@@ -588,11 +763,17 @@ struct Kept {
 impl Kept {
     fn read(options: &RunOptions) -> Result<Self, EngineError> {
         let out = options.out.clone().unwrap_or_default();
-        let unusable = |error: String| EngineError::Resume { path: out.display().to_string(), error };
-        let results = Results::read(&out.join(model::RESULTS_FILE)).map_err(|e| unusable(e.to_string()))?;
+        let unusable = |error: String| EngineError::Resume {
+            path: out.display().to_string(),
+            error,
+        };
+        let results =
+            Results::read(&out.join(model::RESULTS_FILE)).map_err(|e| unusable(e.to_string()))?;
         let context = Journal::read_context(&out)
             .map_err(|e| unusable(format!("there is no journal of an unfinished run ({e})")))?;
-        if results.suite.version != env!("CARGO_PKG_VERSION") || results.suite.specs_digest != options.specs.digest() {
+        if results.suite.version != env!("CARGO_PKG_VERSION")
+            || results.suite.specs_digest != options.specs.digest()
+        {
             return Err(unusable(format!(
                 "it was begun by version {} with other specs; finish it with that version",
                 results.suite.version
@@ -602,17 +783,36 @@ impl Kept {
         let (mut checks, mut setups) = (Vec::new(), Vec::new());
         for line in lines {
             match line {
-                Line::Check(check) => checks.push(check),
-                Line::Setup(setup) => setups.push(setup),
+                Line::Check(check) => checks.push(*check),
+                Line::Setup(setup) => setups.push(*setup),
             }
         }
-        let earlier = setups.iter().chain(&[]).filter_map(|s: &model::SetupResult| s.evidence.as_ref());
-        let attempt = earlier
-            .chain(checks.iter().filter_map(|c| c.evidence.as_ref()))
-            .filter_map(|e| e.path.trim_end_matches(".json").rsplit_once('@')?.1.parse::<u32>().ok())
+        let evidence = checks
+            .iter()
+            .filter_map(|c: &CheckResult| c.evidence.as_ref())
+            .chain(
+                setups
+                    .iter()
+                    .filter_map(|s: &model::SetupResult| s.evidence.as_ref()),
+            );
+        let attempt = evidence
+            .filter_map(|e| {
+                e.path
+                    .trim_end_matches(".json")
+                    .rsplit_once('@')?
+                    .1
+                    .parse::<u32>()
+                    .ok()
+            })
             .max()
             .unwrap_or(1);
-        Ok(Self { context, started: results.run.started, checks, setups, attempt: attempt + 1 })
+        Ok(Self {
+            context,
+            started: results.run.started,
+            checks,
+            setups,
+            attempt: attempt + 1,
+        })
     }
 }
 
@@ -625,11 +825,20 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(options: &RunOptions, plan: &Plan, context: &RunContext, started: Timestamp, kept: Option<&Kept>) -> Self {
+    fn new(
+        options: &RunOptions,
+        plan: &Plan,
+        context: &RunContext,
+        started: Timestamp,
+        kept: Option<&Kept>,
+    ) -> Self {
         let facts = &context.facts;
         let mut timeouts = IndexMap::new();
         for named in checks::timeouts::ALL {
-            timeouts.insert(named.name.to_owned(), model::seconds(options.timeouts.get(named.name)));
+            timeouts.insert(
+                named.name.to_owned(),
+                model::seconds(options.timeouts.get(named.name)),
+            );
         }
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let results = Results {
@@ -646,14 +855,21 @@ impl Draft {
                 id: context.id.clone(),
                 started,
                 finished: options.clock.now(),
-                target: if options.reference { model::Target::Reference } else { model::Target::Cluster },
+                target: if options.reference {
+                    model::Target::Reference
+                } else {
+                    model::Target::Cluster
+                },
                 profile: plan.profile.clone(),
                 release: plan.release.as_str().to_owned(),
                 arguments: options.arguments.clone(),
                 complete: false,
                 jobs: u32::try_from(options.jobs).unwrap_or(u32::MAX),
                 faults: options.faults.clone(),
-                selection: model::Selection { only: options.only.clone(), skip: options.skip.clone() },
+                selection: model::Selection {
+                    only: options.only.clone(),
+                    skip: options.skip.clone(),
+                },
                 timeouts,
                 planned: plan.ids(),
                 resumed: kept.map(|kept| model::Resumed {
@@ -676,21 +892,48 @@ impl Draft {
             features: facts
                 .features
                 .iter()
-                .map(|(name, f)| (name.clone(), model::Feature { present: f.found, how: f.how.clone() }))
+                .map(|(name, f)| {
+                    (
+                        name.clone(),
+                        model::Feature {
+                            present: f.found,
+                            how: f.how.clone(),
+                        },
+                    )
+                })
                 .collect(),
-            images: vec![model::Image { name: context.image.clone(), digest: None }],
+            images: vec![model::Image {
+                name: context.image.clone(),
+                digest: None,
+            }],
             leftovers: Vec::new(),
             timing: model::Timing::default(),
             submittable: false,
             not_submittable_because: Vec::new(),
         };
-        Self { results, out: options.out.clone(), order: plan.ids(), saved: std::time::Instant::now() }
+        Self {
+            results,
+            out: options.out.clone(),
+            order: plan.ids(),
+            saved: std::time::Instant::now(),
+        }
     }
 
     fn update(&mut self, shop: &Shop) {
-        let place: HashMap<&str, usize> = self.order.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
-        self.results.checks.sort_by_key(|c| place.get(c.id.as_str()).copied().unwrap_or(usize::MAX));
-        let mut setups = shop.setups.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let place: HashMap<&str, usize> = self
+            .order
+            .iter()
+            .enumerate()
+            .map(|(i, id)| (id.as_str(), i))
+            .collect();
+        self.results
+            .checks
+            .sort_by_key(|c| place.get(c.id.as_str()).copied().unwrap_or(usize::MAX));
+        let mut setups = shop
+            .setups
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
         setups.sort_by(|a, b| a.id.cmp(&b.id));
         self.results.setups = setups;
         self.results.run.finished = shop.at(shop.door.now_ms());
@@ -714,11 +957,16 @@ impl Draft {
     fn finish(mut self, shop: &Shop) -> io::Result<Results> {
         self.update(shop);
         if let Some(out) = &self.out {
-            let journal = shop.journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let journal = shop
+                .journal
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Some(journal) = journal.as_ref() {
                 journal.pack(out)?;
             }
-            self.results.write(&out.join(model::RESULTS_FILE)).map_err(io::Error::other)?;
+            self.results
+                .write(&out.join(model::RESULTS_FILE))
+                .map_err(io::Error::other)?;
             if self.results.run.complete {
                 Journal::remove(out)?;
             }

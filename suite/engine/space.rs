@@ -49,7 +49,8 @@ pub(super) async fn prepare(cx: &Cx, configured: bool, owner: Option<&str>) -> O
         cx.create(&NAMESPACE, &namespace).await?;
         "default"
     };
-    cx.until(&SERVICE_ACCOUNT, account, "namespace", "appear", |_| true).await?;
+    cx.until(&SERVICE_ACCOUNT, account, "namespace", "appear", |_| true)
+        .await?;
     if cx.facts().profiles {
         // The Profile's controller made the namespace; ours is only the label by which clean-up finds it.
         let label = json!({"metadata": {"labels": {RUN_LABEL: cx.run.id}}});
@@ -62,10 +63,15 @@ pub(super) async fn prepare(cx: &Cx, configured: bool, owner: Option<&str>) -> O
 pub(super) fn not_prepared(stop: Stop) -> Stop {
     match stop {
         Stop::Failed(failure) => {
-            let seen = failure.last_state.map(|s| format!("; last seen: {s}")).unwrap_or_default();
-            Stop::CouldNotRun(CouldNotRun::SetupFailed, format!("the run's namespace: {}{seen}", failure.message))
+            let seen = failure
+                .last_state
+                .map(|s| format!("; last seen: {s}"))
+                .unwrap_or_default();
+            Stop::CouldNotRun(
+                CouldNotRun::SetupFailed,
+                format!("the run's namespace: {}{seen}", failure.message),
+            )
         }
         other => other,
     }
 }
-
