@@ -4,7 +4,11 @@
 //! reference runs it as a task.
 
 mod context;
+mod http;
+mod notebook;
 mod options;
+mod predict;
+mod serve;
 mod shell;
 mod step;
 #[cfg(test)]
@@ -18,6 +22,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 pub use context::{Context, Listen, MapPath, Resolve, Sink, Stop, Stopper};
+pub use notebook::Notebook;
+pub use predict::{INPUT, MODEL_FILE, OUTPUT, VERSION};
+pub use serve::{HOPS_HEADER, POD_HEADER, Serve, TAG_HEADER};
 pub use shell::run_shell;
 pub use step::{Action, Step};
 pub use trial::{Format, Trial};
@@ -31,6 +38,10 @@ const STOPPED: i32 = 143;
 /// A command that runs inside a pod.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkloadCommand {
+    /// Serve as a notebook does: a page under `NB_PREFIX`, files in the home directory
+    Notebook(Notebook),
+    /// Serve a model over the V1 and V2 inference protocols
+    Serve(Serve),
     /// Report metrics as a training program does, then exit
     Trial(Trial),
     /// Do small actions in the order given, until the first that fails
@@ -84,6 +95,8 @@ pub fn run(argv: Vec<String>, cx: Context) -> BoxFuture<'static, i32> {
 
 async fn execute(command: WorkloadCommand, cx: Context) -> i32 {
     match command {
+        WorkloadCommand::Notebook(notebook) => notebook.run(cx).await,
+        WorkloadCommand::Serve(serve) => serve.run(cx).await,
         WorkloadCommand::Trial(trial) => trial.run(&cx).await,
         WorkloadCommand::Step(step) => step.run(&cx).await,
         WorkloadCommand::Hold => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 
+use super::http::{Answer, Request, send};
 use super::{Context, Stop, Stopper, run};
 use crate::clock::Clock;
 
@@ -129,4 +130,44 @@ impl Container {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
+}
+
+/// Sends a request, with one header if wanted.
+pub(super) async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Vec<u8>,
+    header: Option<(&'static str, String)>,
+) -> Answer {
+    let request = Request {
+        method: method.parse().unwrap(),
+        path: String::new(),
+        target: path.to_owned(),
+        headers: http::HeaderMap::new(),
+        body: body.into(),
+    };
+    let headers =
+        header.map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+    let container = Container::new();
+    send(
+        &container.cx(),
+        &address.to_string(),
+        request,
+        headers.into_iter().collect(),
+    )
+    .await
+    .unwrap()
+}
+
+/// Sends a request and reads the answer as JSON; null if it is none.
+pub(super) async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, http::HeaderMap, serde_json::Value) {
+    let answer = exchange(address, method, path, body.into(), None).await;
+    let json = serde_json::from_slice(&answer.body).unwrap_or_default();
+    (answer.status.as_u16(), answer.headers, json)
 }

@@ -4,7 +4,6 @@
 //! argument must be a plain word there: letters, digits and `. , _ - + / = :`. Metric names and the numbers that Katib
 //! substitutes are.
 
-use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -199,14 +198,16 @@ impl Trial {
                 }
                 format!("{}\n", serde_json::Value::Object(report))
             }
-            Format::Text => values.fold(String::new(), |mut lines, (name, value)| {
-                // Writing to a String does not fail.
-                let _ = match self.timestamps {
-                    true => writeln!(lines, "{now} {name}={value}"),
-                    false => writeln!(lines, "{name}={value}"),
+            Format::Text => {
+                let start = if self.timestamps {
+                    now + " "
+                } else {
+                    String::new()
                 };
-                lines
-            }),
+                values
+                    .map(|(name, value)| [&start, name, "=", value, "\n"].concat())
+                    .collect()
+            }
         }
     }
 
