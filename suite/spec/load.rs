@@ -722,21 +722,31 @@ kind: Profiles
 profiles:
   - {name: katib, title: Katib, about: All of it., components: [katib], levels: [core]}
 ";
+    const PROGRAM: &str = "\
+apiVersion: conformance.kubeflow.org/v1
+kind: Program
+mark: {name: Certified Kubeflow, status: proposed, note: Undecided.}
+validityMonths: 12
+reviewMonths: 6
+supportedReleases: 3
+cureDays: 90
+voters: []
+graduated: []
+documents: []
+naming: []
+reruns: {accepted: true, attempts: 3, checks: 10, hours: 168}
+suites: []
+";
 
     /// A small set of files that is valid.
     fn files() -> Files {
-        let program = EMBEDDED
-            .get_file("program.yaml")
-            .unwrap()
-            .contents_utf8()
-            .unwrap();
         let newer = RELEASE.replace("1.9", "1.10");
         let files = [
             ("requirements/katib.yaml", KATIB),
             ("releases/1.9.yaml", RELEASE),
             ("releases/1.10.yaml", &newer),
             ("profiles.yaml", PROFILES),
-            ("program.yaml", program),
+            ("program.yaml", PROGRAM),
         ];
         files
             .map(|(name, text)| {

@@ -318,4 +318,41 @@ mod tests {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn names_that_imply_endorsement_are_refused_by_a_rule_that_says_why() {
+        let program = Specs::embedded().program();
+        let rule = |name: &str, holds_mark| {
+            program
+                .naming_rule(name, holds_mark)
+                .map(|rule| rule.name.as_str())
+        };
+        for name in [
+            "MLCube",
+            "AI-IS-FUN",
+            "Charmed Kubeflow",
+            "deployKF",
+            "Kubeflow Community Distribution",
+        ] {
+            assert_eq!(rule(name, false), None, "{name}");
+        }
+        for (name, refused) in [
+            ("KFCube", "begins-with-kf"),
+            ("  kubeflow   Enterprise", "begins-with-kubeflow"),
+            (
+                "AI-IS-FUN (Certified Kubeflow)",
+                "certified-before-the-mark",
+            ),
+            (
+                "AI-IS-FUN,  Kubeflow\tConformant",
+                "certified-before-the-mark",
+            ),
+            ("X Service for Kubeflow", "for-kubeflow-before-the-mark"),
+        ] {
+            assert_eq!(rule(name, false), Some(refused), "{name}");
+        }
+        assert_eq!(rule("AI-IS-FUN (Certified Kubeflow)", true), None);
+        assert_eq!(rule("X Service for Kubeflow", true), None);
+        assert_eq!(rule("KFCube", true), Some("begins-with-kf"));
+    }
 }

@@ -13,6 +13,8 @@ use schemars::JsonSchema;
 use semver::VersionReq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::select::glob;
+
 /// The `apiVersion` of every file that the suite reads or writes.
 pub const API_VERSION: &str = "conformance.kubeflow.org/v1";
 
@@ -517,6 +519,13 @@ pub struct Program {
 }
 
 impl Program {
+    /// The first rule that refuses a product's name, if one does.
+    pub fn naming_rule(&self, name: &str, holds_mark: bool) -> Option<&NamingRule> {
+        self.naming
+            .iter()
+            .find(|rule| rule.refuses(name, holds_mark))
+    }
+
     /// The released suite of a version, if its results may be submitted.
     pub fn suite(&self, version: &semver::Version) -> Option<&Suite> {
         self.suites.iter().find(|suite| suite.version == *version)
@@ -586,6 +595,20 @@ pub struct NamingRule {
     pub says: String,
     /// The document that the rule comes from.
     pub source: String,
+}
+
+impl NamingRule {
+    /// Whether the rule refuses a product's name.
+    pub fn refuses(&self, name: &str, holds_mark: bool) -> bool {
+        let words: Vec<&str> = name.split_whitespace().collect();
+        let name = words.join(" ").to_lowercase();
+        let any = |patterns: &[String]| {
+            patterns
+                .iter()
+                .any(|pattern| glob(&pattern.to_lowercase(), &name))
+        };
+        any(&self.refuses) && !any(&self.except) && !(self.allowed_with_mark && holds_mark)
+    }
 }
 
 /// Which results merged from several attempts may be submitted.
