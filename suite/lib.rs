@@ -13,6 +13,7 @@ pub mod fixtures;
 pub mod outcome;
 pub mod reference;
 pub mod report;
+pub mod selftest;
 pub mod spec;
 pub mod workload;
 

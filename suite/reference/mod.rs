@@ -1,3 +1,87 @@
-//! The embedded reference distribution: what the suite can run against without any cluster.
+//! The embedded reference distribution: Kubeflow as documented, in this process, with named faults.
+//!
+//! The suite reaches it only over HTTP, like any cluster. It depends on no check: where it and real Kubeflow differ, the
+//! reference is wrong.
 
+mod fault;
 pub mod kube;
+mod pods;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+
+pub use fault::{Fault, requirement_of};
+use kube::{Faults, World, WorldOptions};
+
+use crate::clock::Clock;
+
+/// One component of the distribution.
+struct Component {
+    /// The ways in which it can be made to deviate.
+    faults: &'static [Fault],
+    /// Puts it into a world.
+    install: for<'a> fn(&'a World) -> BoxFuture<'a, io::Result<()>>,
+}
+
+/// The components, in the order of reports.
+const COMPONENTS: &[Component] = &[];
+
+/// Every fault, by component.
+pub fn faults() -> impl Iterator<Item = &'static Fault> {
+    COMPONENTS.iter().flat_map(|component| component.faults)
+}
+
+/// A running reference distribution; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Reference {
+    /// Its cluster.
+    pub world: World,
+}
+
+/// How the reference is started.
+#[derive(Debug, Clone)]
+pub struct ReferenceOptions {
+    /// Its time.
+    pub clock: Clock,
+    /// Ids of the faults to show.
+    pub faults: Vec<String>,
+    /// Where its API server listens; port 0 is any free one.
+    pub listen: SocketAddr,
+}
+
+impl Default for ReferenceOptions {
+    fn default() -> Self {
+        Self {
+            clock: Clock::wall(),
+            faults: Vec::new(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        }
+    }
+}
+
+impl Reference {
+    /// Starts the distribution with all its components.
+    pub async fn start(options: ReferenceOptions) -> io::Result<Self> {
+        let world = World::start(WorldOptions {
+            clock: options.clock,
+            faults: options.faults.into_iter().collect::<Faults>(),
+            runtime: Some(Arc::new(pods::Workloads {
+                clock: options.clock,
+            })),
+            crash_back_off: Duration::from_millis(500),
+            listen: options.listen,
+            ..WorldOptions::default()
+        })
+        .await?;
+        for component in COMPONENTS {
+            (component.install)(&world).await?;
+        }
+        Ok(Self { world })
+    }
+
+    /// A kubeconfig whose user may do everything.
+    pub fn kubeconfig(&self) -> String {
+        self.world.kubeconfig()
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs the suite's workloads as the containers of the reference's pods.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures::FutureExt;
+
+use super::kube::{ContainerStart, ImageError, Running, Runtime};
+use crate::{
+    clock::Clock,
+    workload::{self, Context, Stop},
+};
+
+/// The images that exist in the reference: the suite's own, by whatever registry and tag.
+const IMAGE: &str = "kfconform";
+
+/// Runs [`workload::run`] in-process.
+#[derive(Debug)]
+pub(super) struct Workloads {
+    /// The time that workloads see.
+    pub(super) clock: Clock,
+}
+
+impl Runtime for Workloads {
+    fn start(&self, container: ContainerStart) -> Result<Running, ImageError> {
+        let name = container.image.rsplit('/').next().unwrap_or_default();
+        let name = name.split([':', '@']).next().unwrap_or_default();
+        if name != IMAGE {
+            return Err(ImageError {
+                image: container.image.clone(),
+                cause: "not found".to_owned(),
+            });
+        }
+        let mut argv = container.command.clone();
+        if argv.is_empty() {
+            argv.push(workload::ENTRYPOINT.to_owned());
+        }
+        argv.extend(container.args.iter().cloned());
+
+        let (stopper, stop) = Stop::new();
+        let ordered = container.stop.clone();
+        let mut env: std::collections::BTreeMap<String, String> =
+            container.env.iter().cloned().collect();
+        env.entry("HOSTNAME".to_owned())
+            .or_insert_with(|| container.pod.clone());
+        let network = container.network.clone();
+        let resolver = container.network.clone();
+        let (out, err) = (container.log.clone(), container.log.clone());
+        let clock = self.clock;
+        let context = Context {
+            env,
+            listen: Arc::new(move |port| {
+                let network = network.clone();
+                async move { network.listen(port).await }.boxed()
+            }),
+            resolve: Arc::new(move |address| {
+                let (host, port) = address.rsplit_once(':')?;
+                resolver.resolve(host, port.parse().ok()?)
+            }),
+            map_path: Arc::new(move |path| real_path(&container, path)),
+            out: Arc::new(move |line| out.line(line)),
+            err: Arc::new(move |line| err.line(line)),
+            stop,
+            clock,
+        };
+        Ok(async move {
+            let running = workload::run(argv, context);
+            tokio::pin!(running);
+            tokio::select! {
+                code = &mut running => code,
+                () = ordered.stopped() => {
+                    stopper.stop();
+                    running.await
+                }
+            }
+        }
+        .boxed())
+    }
+}
+
+/// Where a container's path really is: in a mounted volume, else nowhere that exists.
+fn real_path(container: &ContainerStart, path: &Path) -> PathBuf {
+    path.to_str()
+        .and_then(|path| container.path(path))
+        .unwrap_or_else(|| {
+            PathBuf::from("/nonexistent/kfconform").join(path.strip_prefix("/").unwrap_or(path))
+        })
+}
