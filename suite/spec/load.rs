@@ -259,9 +259,7 @@ impl Reader {
         match serde_saphyr::from_str_with_options(&file.text, options) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                let at = error
-                    .location()
-                    .map(|location| (location.line() as usize, location.column() as usize));
+                let at = error.location().and_then(position);
                 // The formatter speaks to users of the file rather than of the parser; the position that it adds
                 // goes before the message, where editors and terminals find it.
                 let formatter = serde_saphyr::UserMessageFormatter;
@@ -658,10 +656,13 @@ fn find(text: &str, place: Place) -> Option<(usize, usize)> {
             items.into_iter().nth(at)?.swap_remove(field)?
         }
     };
-    Some((
-        value.referenced.line() as usize,
-        value.referenced.column() as usize,
-    ))
+    position(value.referenced)
+}
+
+/// Line and column from one; none where the parser lost track, for which it says zero.
+fn position(location: serde_saphyr::Location) -> Option<(usize, usize)> {
+    let (line, column) = (location.line() as usize, location.column() as usize);
+    (line > 0 && column > 0).then_some((line, column))
 }
 
 #[cfg(test)]
@@ -933,5 +934,25 @@ suites: []
             ),
         );
         assert!(build(files).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_edit_makes_the_reader_panic(
+            file in 0..4_usize,
+            at in 0..2000_usize,
+            removed in 0..40_usize,
+            added in "[ -~\\n\u{e9}\u{0}]{0,12}",
+        ) {
+            let mut files = files();
+            let (_, content) = files.values_mut().nth(file).unwrap();
+            let start = at % content.len();
+            let end = (start + removed).min(content.len());
+            content.splice(start..end, added.bytes());
+            if let Err(error) = build(files) {
+                let text = error.to_string();
+                proptest::prop_assert!(text.contains("specs/") && text.len() < 20_000, "{}", text);
+            }
+        }
     }
 }

@@ -210,4 +210,22 @@ mod tests {
             "unknown requirement `nothing/*`; known: katib/a/b, katib/a/c, kserve/a/b"
         );
     }
+
+    /// The definition of a pattern, without the backtracking that makes the other one fast.
+    fn matches(pattern: &[char], text: &[char]) -> bool {
+        match (pattern.split_first(), text.split_first()) {
+            (None, None) => true,
+            (Some(('*', rest)), _) => (0..=text.len()).any(|taken| matches(rest, &text[taken..])),
+            (Some((p, rest)), Some((t, text))) => (*p == '?' || p == t) && matches(rest, text),
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_pattern_matches_what_its_definition_says(pattern in "[ab*?/]{0,8}", text in "[ab/]{0,10}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            proptest::prop_assert_eq!(glob(&pattern, &text), matches(&chars(&pattern), &chars(&text)));
+        }
+    }
 }
