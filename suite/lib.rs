@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod reference;
 pub mod report;
 pub mod selftest;
+pub mod seal;
 pub mod spec;
 pub mod workload;
 

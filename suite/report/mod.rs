@@ -9,3 +9,15 @@ pub(crate) mod sample;
 pub mod text;
 
 pub use model::{CheckResult, Level, Outcome, Results, Verdict};
+
+/// Writes a file in such a way that a crash leaves either the old one or the new one, never a part.
+pub fn write_whole(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    std::fs::rename(&temporary, path)
+}

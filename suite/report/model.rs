@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -725,14 +725,7 @@ impl Results {
 
     /// Writes `results.json` in such a way that a crash leaves either the old file or the new one.
     pub fn write(&self, path: &Path) -> Result<(), ResultsError> {
-        let temporary = path.with_extension("json.tmp");
-        let write = || {
-            let mut file = File::create(&temporary)?;
-            file.write_all(self.to_json().as_bytes())?;
-            file.sync_data()?;
-            std::fs::rename(&temporary, path)
-        };
-        write().map_err(|source| ResultsError::Io {
+        super::write_whole(path, self.to_json().as_bytes()).map_err(|source| ResultsError::Io {
             verb: "write",
             path: path.to_owned(),
             source,

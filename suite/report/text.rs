@@ -56,7 +56,11 @@ pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
         return text.into();
     }
     // The beginning says what it is, the end how it came out; the former mostly matters more.
-    let boundary = |at: usize| (at..).find(|at| text.is_char_boundary(*at)).unwrap_or(at);
+    let boundary = |at: usize| {
+        (at..=text.len())
+            .find(|at| text.is_char_boundary(*at))
+            .unwrap_or(at)
+    };
     let head = boundary(max / 3 * 2);
     let tail = boundary(text.len() - max / 3).max(head);
     format!(
