@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::{self, Failure, Stop};
+pub use crate::spec::Level;
 
 /// The largest `results.json` that is read. A run of a thousand checks whose messages are bounded stays far below it.
 pub const MAX_RESULTS_BYTES: u64 = 32 * 1024 * 1024;
@@ -258,37 +259,6 @@ impl Verdict {
 }
 
 impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// How much a requirement weighs.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// Needed for the mark.
-    Core,
-    /// Behind a named feature.
-    Extended,
-}
-
-impl Level {
-    /// Both levels, the weightier one first.
-    pub const ALL: [Self; 2] = [Self::Core, Self::Extended];
-
-    /// The word in files and on the console.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Core => "core",
-            Self::Extended => "extended",
-        }
-    }
-}
-
-impl std::fmt::Display for Level {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
     }
