@@ -138,6 +138,15 @@ impl Specs {
             .collect()
     }
 
+    /// The names of the profiles that take a requirement, whatever the release.
+    pub fn profiles_of(&self, requirement: &Requirement) -> Vec<&str> {
+        let taking = self
+            .profiles
+            .iter()
+            .filter(|profile| profile.takes(requirement));
+        taking.map(|profile| profile.name.as_str()).collect()
+    }
+
     /// Every release, oldest first.
     pub fn releases(&self) -> &[Release] {
         &self.releases
@@ -250,6 +259,8 @@ mod tests {
         let mut extended = core.clone();
         extended.level = Level::Extended;
         assert!(profile.takes(core) && !profile.takes(&extended));
+        assert_eq!(specs.profiles_of(core), ["certified", "katib"]);
+        assert_eq!(specs.profiles_of(&extended), [""; 0]);
         profile.include = vec!["katib/experiment/*".to_owned()];
         assert!(profile.takes(&extended));
         profile.exclude = vec!["*/reaches-goal".to_owned()];
