@@ -105,10 +105,7 @@ pub(super) fn raw(status: StatusCode, content_type: HeaderValue, body: Bytes) ->
 
 /// An error as KServe and the Open Inference Protocol word it: `{"error": …}`.
 pub(super) fn error(status: StatusCode, message: impl Display) -> Response {
-    json(
-        status,
-        &json!({ "error": message.to_string() }),
-    )
+    json(status, &json!({ "error": message.to_string() }))
 }
 
 /// Serves until the order to stop, then lets open requests end within `grace`. Connections end with this future.

@@ -1,7 +1,60 @@
 //! What runs inside the pods that the checks make: `kfconform workload …`, the one image of the suite.
 //!
 //! Every command is an ordinary async function over a [`Context`], so that a real pod runs it as a process and the
-//! reference runs it as a task.
+//! reference runs it as a task. The image has `kfconform` in its `PATH` and a busybox `sh`; nothing else may be relied on.
+//!
+//! # In fixtures
+//!
+//! Always give `command`: with `args` alone Katib asks the image's registry for the entrypoint, which air-gapped sites
+//! have not. Options and environment of each command: `kfconform workload COMMAND --help`.
+//!
+//! A **notebook**, ready within milliseconds and gone at once when stopped, whatever its grace period:
+//! ```yaml
+//! command: [kfconform, workload, notebook, --show-env, NB_PREFIX]
+//! ```
+//! `GET NB_PREFIX/?env=NB_PREFIX` answers `{"notebook", "prefix", "pod", "env": {"NB_PREFIX": …}}` (403 for a variable
+//! that is not shown), `GET|PUT NB_PREFIX/files/NAME` reads and writes `--home`, `NB_PREFIX/api/kernels` is `[]`. All of
+//! it is served without the prefix too.
+//!
+//! A **predictor** of the model `MODEL` (else `--model_name`, else `m`), an FP32 tensor `[-1, 4]` to its row sums:
+//! ```yaml
+//! command: [kfconform, workload, serve]
+//! env: [{name: MODEL, value: m}, {name: TAG, value: "1"}]
+//! ports: [{containerPort: 8080, protocol: TCP}]
+//! ```
+//! `MODE` makes it a part of a mesh: `transform` (to `--predictor_host`, which KServe gives, or `PREDICTOR_HOST`), `sink`
+//! (any POST is kept; `GET /_events[?id=ID]` answers `{"events": [{path, attributes, contentType, data}], "dropped"}`), `echo`,
+//! `fail:CODE`, `slow:MS`, `unready` (503 where readiness is asked) and `crash`. In every mode `GET /_calls` answers
+//! `{"calls", "recent": [{path, rows}]}` and `GET /_info` what is served, with the arguments. A storage initializer finds a
+//! model under `http://SINK/_model/1,2,3,4/model.json`, which the predictor then shows by weighted sums and in `/_info`.
+//! What answered is in the headers `x-kfconform-{tag,pod,hops}`; the hops also in V1 bodies (`kfconform.hops`) and in V2
+//! bodies (`parameters.kfconform_hops`), since an inference graph passes on bodies only.
+//!
+//! A **trial** of Katib, in the form that survives being joined by blanks and put through `sh`:
+//! ```yaml
+//! command: [kfconform, workload, trial, --metric, acc, --value, "${trialParameters.lr}"]
+//! ```
+//! `--value 0.1 --value 0.3 --value 0.2` is a curve, `--timestamps` dates its points, `--sleep-ms 60000` before them makes
+//! the trial slow, `--exit 1` lets it fail, `--print hello` alone reports nothing, `--format json --file PATH` is for the
+//! File collector. Once wrapped, `sh` is the first process and passes no `SIGTERM` on: give trial pods a short
+//! `terminationGracePeriodSeconds` where they may be deleted while they run.
+//!
+//! A **step** of a pipeline, actions in their order:
+//! ```yaml
+//! command: [kfconform, workload, step]
+//! args: [--expect-file, "{{$.inputs.artifacts['blob'].path}}=hello",
+//!        --write, "{{$.outputs.parameters['text'].output_file}}={{$.inputs.parameters['msg']}}-out"]
+//! ```
+//! Without logs or metadata, a run's state tells what happened: `--expect` fails the task on a wrong value, `--now` and
+//! `--at-most AT=LIMIT` tell a cached result from a fresh one, `--not-before` with a retry policy tells a retry, and
+//! `--contains FAILED={{$.inputs.parameters['status']}}` reads a final status.
+//!
+//! A pod that only has to **hold** still: `command: [kfconform, workload, hold]`.
+//!
+//! # Exit codes
+//!
+//! 0 done · 1 a failure that was looked for, a port or a file that cannot be used · 2 wrong arguments or environment ·
+//! 127 no such command or syntax that the embedded `sh` does not know · 143 told to stop before the end.
 
 mod context;
 mod http;

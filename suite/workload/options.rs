@@ -48,6 +48,6 @@ pub(super) fn ordered<'a>(
 pub(super) fn invalid(name: &str, value: &str, allowed: &str) -> clap::Error {
     clap::Error::raw(
         clap::error::ErrorKind::ValueValidation,
-        format!("invalid value '{value}' for '--{name}': allowed is {allowed}\n"),
+        format!("invalid value '{value}' for '--{name}': allowed is {allowed}"),
     )
 }
