@@ -163,7 +163,7 @@ mod tests {
             json!([])
         );
         for path in [
-            "/notebook/ns/nbx",
+            "/notebook/ns/nbapi/kernels",
             "/notebook/ns/other/",
             "/lab",
             "/notebook/ns/nb/api",

@@ -817,11 +817,11 @@ mod tests {
                 &"one".parse().unwrap()
             )
         );
-        let passed_on = body.to_string();
+        let passed_on = body.to_string().replace("one", "zero");
         let (_, headers, body) = request(address, "POST", V1, &passed_on).await;
         assert_eq!(
             (&body["predictions"], &headers[HOPS_HEADER]),
-            (&json!([10.0, 26.0]), &"one,one".parse().unwrap())
+            (&json!([10.0, 26.0]), &"zero,one".parse().unwrap())
         );
         let (_, _, body) = request(address, "POST", "/v1/models/m:explain", ROWS).await;
         assert_eq!(body["explanations"][1], json!([5.0, 6.0, 7.0, 8.0]));

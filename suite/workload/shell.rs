@@ -820,7 +820,10 @@ mod tests {
     #[tokio::test]
     async fn collects_a_trial_as_katib_wraps_it() {
         let container = Container::new();
-        container.write("/var/log/katib/keep", "");
+        container.write(
+            "/var/log/katib/metrics.log",
+            "the much longer log of an earlier container",
+        );
         let wrapped = |command: &str| {
             format!(
                 "{command} 1>/var/log/katib/metrics.log 2>&1 && echo completed > /var/log/katib/$$.pid"
