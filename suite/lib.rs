@@ -7,6 +7,7 @@
 //! ```
 
 pub mod checks;
+pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod fixtures;

@@ -1,2 +1,7 @@
 //! The `kfconform` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    kfconform::cli::main()
+}

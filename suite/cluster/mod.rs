@@ -12,6 +12,7 @@ pub mod config;
 pub mod discover;
 pub mod door;
 pub mod exchange;
+pub mod rbac;
 pub mod redact;
 pub mod session;
 mod tunnel;

@@ -1,0 +1,214 @@
+//! `doctor`: each precondition of a run, with what is wrong and how to mend it.
+
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::{
+    Done, Failure,
+    args::{DoctorArgs, Format},
+    exit_code, print, print_json,
+    run::{config, image, specs, target},
+};
+use crate::{
+    checks::{Cx, RunContext, Timeouts},
+    clock::Clock,
+    cluster::{
+        Door, Facts, Session, discover,
+        door::DoorOptions,
+        kinds::{DEPLOYMENT, SELF_ACCESS},
+        rbac,
+    },
+    engine::{self, Plan},
+    outcome::Outcome,
+    reference::{Reference, ReferenceOptions},
+};
+
+/// One precondition.
+struct Finding {
+    what: String,
+    ok: bool,
+    seen: String,
+    mend: String,
+}
+
+impl Finding {
+    fn good(what: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: true, seen: seen.into(), mend: String::new() }
+    }
+
+    fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: false, seen: seen.into(), mend: mend.into() }
+    }
+}
+
+pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
+    let config = config(&args.cluster)?;
+    let (specs, _) = specs(args.select.specs.as_ref())?;
+    let profile = specs.profile(&args.select.profile).map_err(Failure::usage)?;
+    let release = match &args.select.release {
+        Some(name) => specs.release(name).map_err(Failure::usage)?.clone(),
+        None => specs.latest_release().clone(),
+    };
+    let plan = Plan::new(&specs, profile, &release.name, &args.select.only, &args.select.skip).map_err(Failure::usage)?;
+    let mut target = target(&args.cluster);
+    let reference = if args.reference {
+        let reference = Reference::start(ReferenceOptions::default()).await.map_err(Failure::incomplete)?;
+        target.kubeconfig_text = Some(reference.kubeconfig());
+        Some(reference)
+    } else {
+        None
+    };
+    let id = engine::new_run_id();
+    let connect = Door::connect(&target, &config, DoorOptions {
+        run: id.clone(),
+        clock: Clock::wall(),
+        offset: Duration::ZERO,
+        request_timeout: Timeouts::default().get("request"),
+    });
+    let door = match connect.await {
+        Ok(door) => Arc::new(door),
+        Err(error) => {
+            let finding = Finding::bad("kubeconfig", error.to_string(), "give one with --kubeconfig, or set KUBECONFIG");
+            return answer(&args, &[finding]);
+        }
+    };
+    let session = Session::live(Arc::clone(&door), "run/discovery", 1, Duration::from_secs(60));
+    let mut facts = match Facts::discover(&session, &config).await {
+        Ok(facts) => facts,
+        Err(stop) => {
+            let finding = Finding::bad("Kubernetes API", stop.message(), "check the address and the credentials with `kubectl version`");
+            return answer(&args, &[finding]);
+        }
+    };
+    for (name, component) in &facts.components {
+        if let Some(access) = &component.access {
+            door.set_component(name, access.clone());
+        }
+    }
+    drop(facts.ask_pipelines(&session).await);
+    let mut findings = vec![Finding::good("Kubernetes API", format!("version {}", facts.kubernetes))];
+    findings.push(kubernetes_range(&facts, &release));
+    let mut components: Vec<&str> = plan.items.iter().map(|p| p.requirement.component().as_str()).collect();
+    components.dedup();
+    for component in &components {
+        findings.push(match facts.components.get(*component) {
+            Some(found) => Finding::good(
+                format!("component {component}"),
+                format!("{}{}", found.version.as_ref().map(|v| format!("version {v}; ")).unwrap_or_default(), found.how),
+            ),
+            None => Finding::bad(
+                format!("component {component}"),
+                "it was not found",
+                format!("install it, or say where it is under `components: {{{component}: …}}` in the file given with --config"),
+            ),
+        });
+    }
+    let context = RunContext {
+        id,
+        namespace: config.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        image: image(args.registry.as_deref(), &config),
+        facts,
+        ..RunContext::default()
+    };
+    let session = Session::live(door, "run/doctor", 1, Duration::from_secs(120));
+    let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
+    match look_further(&cx, &components).await {
+        Ok(more) => findings.extend(more),
+        Err(stop) => findings.push(Finding::bad("further looks", stop.message(), "see the message")),
+    }
+    let done = answer(&args, &findings);
+    drop(reference);
+    done
+}
+
+fn kubernetes_range(facts: &Facts, release: &crate::spec::Release) -> Finding {
+    let what = format!("Kubernetes range of Kubeflow {}", release.name);
+    let minor = |text: &str| {
+        let mut parts = text.trim_start_matches('v').split('.').map(|p| p.parse::<u32>().ok());
+        Some((parts.next()??, parts.next()??))
+    };
+    let (min, max) = (release.kubernetes.min.clone(), release.kubernetes.max.clone());
+    let range = format!("{min} to {}", max.clone().map_or_else(|| "any".to_owned(), |m| m.clone()));
+    let Some(seen) = minor(&facts.kubernetes) else {
+        return Finding::bad(what, format!("`{}` is no version", facts.kubernetes), "nothing; the range cannot be compared");
+    };
+    let fits = minor(&min).is_none_or(|min| seen >= min) && max.as_deref().and_then(minor).is_none_or(|max| seen <= max);
+    if fits {
+        Finding::good(what, format!("{} is within {range}", facts.kubernetes))
+    } else {
+        Finding::bad(what, format!("{} is outside {range}", facts.kubernetes), "judge another release with --release, or use a Kubernetes that this one supports")
+    }
+}
+
+/// Rights, and whether the controllers are available.
+async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut missing = Vec::new();
+    for rule in rbac::rules(components) {
+        for resource in rule.resources {
+            for verb in rule.verbs {
+                let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+                let review = json!({
+                    "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                    "spec": {"resourceAttributes": {"group": rule.group, "resource": resource, "subresource": subresource, "verb": verb}},
+                });
+                let answer = cx.try_create(&SELF_ACCESS, &review).await?;
+                if answer.json()["status"]["allowed"] != true {
+                    let name = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+                    missing.push(format!("{verb} {name}{}", if rule.group.is_empty() { String::new() } else { format!(".{}", rule.group) }));
+                }
+            }
+        }
+    }
+    findings.push(if missing.is_empty() {
+        Finding::good("rights", "all that `kfconform rbac` prints")
+    } else {
+        Finding::bad("rights", format!("missing: {}", missing.join(", ")), "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints")
+    });
+    for component in components {
+        let Some(found) = cx.facts().components.get(*component) else { continue };
+        let Some(namespace) = &found.namespace else { continue };
+        let request = crate::cluster::Request::new(crate::cluster::Endpoint::Kubernetes, "GET", DEPLOYMENT.path(namespace));
+        let list = cx.kube(request).await?;
+        let own = |name: &str| name.contains(component.trim_end_matches('s')) || (*component == "pipelines" && name.starts_with("ml-pipeline"));
+        let not_available: Vec<String> = discover::items(list.json(), "items")
+            .filter(|d| d["metadata"]["name"].as_str().is_some_and(own))
+            .filter(|d| !discover::items(&d["status"], "conditions").any(|c| c["type"] == "Available" && c["status"] == "True"))
+            .filter_map(|d| d["metadata"]["name"].as_str().map(ToOwned::to_owned))
+            .collect();
+        findings.push(if not_available.is_empty() {
+            Finding::good(format!("{component} is available"), format!("its Deployments in namespace {namespace} are"))
+        } else {
+            Finding::bad(
+                format!("{component} is available"),
+                format!("not available in namespace {namespace}: {}", not_available.join(", ")),
+                format!("look at `kubectl -n {namespace} get deployments,pods`"),
+            )
+        });
+    }
+    Ok(findings)
+}
+
+fn answer(args: &DoctorArgs, findings: &[Finding]) -> Done {
+    match args.format {
+        Format::Json => {
+            let rows: Vec<_> =
+                findings.iter().map(|f| json!({"what": f.what, "ok": f.ok, "seen": f.seen, "mend": f.mend})).collect();
+            print_json(&rows)?;
+        }
+        Format::Text => {
+            let mut text = String::new();
+            for finding in findings {
+                let _ = writeln!(text, "{:>5}  {}: {}", if finding.ok { "ok" } else { "WRONG" }, finding.what, finding.seen);
+                if !finding.mend.is_empty() {
+                    let _ = writeln!(text, "       mend: {}", finding.mend);
+                }
+            }
+            let wrong = findings.iter().filter(|f| !f.ok).count();
+            let _ = writeln!(text, "{}", if wrong == 0 { "a run can begin".to_owned() } else { format!("{wrong} to mend before a run") });
+            print(&text)?;
+        }
+    }
+    Ok(if findings.iter().all(|f| f.ok) { exit_code::OK } else { exit_code::INCOMPLETE })
+}

@@ -1,0 +1,134 @@
+//! `kfconform`: arguments in, exit code out; no logic.
+
+mod args;
+mod cluster_tools;
+mod doctor;
+mod keys;
+mod run;
+mod serve;
+mod show;
+
+use std::{io::Write, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// The exit codes of every command.
+pub mod exit_code {
+    /// All is well: conformant, accepted, verified.
+    pub const OK: u8 = 0;
+    /// The answer is no: non-conformant, refused, a survivor.
+    pub const NO: u8 = 1;
+    /// The command was not usable as given.
+    pub const USAGE: u8 = 2;
+    /// No verdict is possible: incomplete, unreachable, interrupted.
+    pub const INCOMPLETE: u8 = 3;
+}
+
+/// An error for a person: what, why, and what to do; with the exit code.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn usage(message: impl std::fmt::Display) -> Self {
+        Self { code: exit_code::USAGE, message: message.to_string() }
+    }
+
+    fn incomplete(message: impl std::fmt::Display) -> Self {
+        Self { code: exit_code::INCOMPLETE, message: message.to_string() }
+    }
+
+    fn no(message: impl std::fmt::Display) -> Self {
+        Self { code: exit_code::NO, message: message.to_string() }
+    }
+}
+
+type Done = Result<u8, Failure>;
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    crate::install_crypto();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap's own codes: 0 for help and version, 2 for usage errors.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit_code::USAGE));
+        }
+    };
+    log_to_stderr(cli.verbose);
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            drop(writeln!(anstream::stderr(), "error: {}", failure.message.trim_end()));
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Done {
+    match cli.command {
+        Command::Run(args) => block_on(run::run(args)),
+        Command::Selftest(args) => block_on(run::selftest(args)),
+        Command::List(args) => show::list(&args),
+        Command::Explain(args) => show::explain(&args),
+        Command::Plan(args) => show::plan(&args),
+        Command::Images(args) => show::images(&args),
+        Command::Rbac(args) => show::rbac(&args),
+        Command::Evidence(args) => block_on(show::evidence(args)),
+        Command::Doctor(args) => block_on(doctor::doctor(args)),
+        Command::Keygen(args) => keys::keygen(&args),
+        Command::Sign(args) => keys::sign(&args),
+        Command::Verify(args) => keys::verify(&args),
+        Command::Reference(args) => block_on(serve::reference(args)),
+        Command::Cleanup(args) => block_on(cluster_tools::cleanup(args)),
+        Command::Completions(args) => show::completions(&args),
+        Command::Man => show::man(),
+        Command::Workload { command } => workload(command),
+    }
+}
+
+fn workload(command: crate::workload::WorkloadCommand) -> Done {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::incomplete)?;
+    let code = runtime.block_on(crate::workload::main(command, std::env::vars().collect()));
+    // A workload's code is its own contract, not one of ours.
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+fn block_on(work: impl Future<Output = Done>) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::incomplete)?;
+    let done = runtime.block_on(work);
+    // Tasks that still read from a closed stream must not hold the exit.
+    runtime.shutdown_background();
+    done
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "kfconform=error",
+        1 => "kfconform=debug",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KFCONFORM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::incomplete(format!("cannot write the output: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a JSON document to standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::incomplete)?;
+    print(&format!("{text}\n"))
+}

@@ -1,0 +1,362 @@
+//! `run` and `selftest`.
+
+use std::{io::IsTerminal, io::Write, path::PathBuf, sync::Arc};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    Done, Failure,
+    args::{ClusterArgs, Format, LimitArgs, RunArgs, SelectArgs, SelftestArgs},
+    exit_code, keys, print, print_json,
+};
+use crate::{
+    checks::Timeouts,
+    clock::Clock,
+    cluster::{Config, Target},
+    engine::{self, Event, Interrupt, RunOptions},
+    reference::{self, Reference, ReferenceOptions},
+    report::{
+        console::{self, Style},
+        html, junit,
+        model::{self, Results},
+        progress::ProgressLine,
+    },
+    seal,
+    selftest::{self, Matrix},
+    spec::Specs,
+};
+
+/// The suite's image, without a registry.
+const IMAGE: &str = concat!("kubeflow/kfconform:", env!("CARGO_PKG_VERSION"));
+
+pub(super) fn image(registry: Option<&str>, config: &Config) -> String {
+    match (&config.image, registry) {
+        (Some(image), _) => image.clone(),
+        (None, Some(registry)) => {
+            let name = IMAGE.rsplit('/').next().unwrap_or(IMAGE);
+            format!("{}/{name}", registry.trim_end_matches('/'))
+        }
+        (None, None) => IMAGE.to_owned(),
+    }
+}
+
+/// The requirements that a command was told to use, and whether they are not the embedded ones.
+pub(super) fn specs(dir: Option<&PathBuf>) -> Result<(Arc<Specs>, bool), Failure> {
+    match dir {
+        Some(dir) => Ok((Arc::new(Specs::load(dir).map_err(Failure::usage)?), true)),
+        None => Ok((Arc::new(Specs::embedded().clone()), false)),
+    }
+}
+
+pub(super) fn config(args: &ClusterArgs) -> Result<Config, Failure> {
+    args.config.as_ref().map_or_else(|| Ok(Config::default()), |path| Config::read(path).map_err(Failure::usage))
+}
+
+pub(super) fn target(args: &ClusterArgs) -> Target {
+    Target { kubeconfig: args.kubeconfig.clone(), kubeconfig_text: None, context: args.context.clone() }
+}
+
+fn timeouts(limits: &LimitArgs, config: &Config) -> Result<Timeouts, Failure> {
+    let mut timeouts = Timeouts::default();
+    for (name, duration) in &config.timeouts {
+        timeouts.set(name, duration).map_err(Failure::usage)?;
+    }
+    for setting in &limits.timeout {
+        let (name, duration) = setting
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("`--timeout {setting}` is not NAME=DURATION, like experiment-finished=20m")))?;
+        timeouts.set(name, duration).map_err(Failure::usage)?;
+    }
+    Ok(timeouts)
+}
+
+/// The options of a run, but for what depends on the target.
+fn options(select: &SelectArgs, limits: &LimitArgs, config: Config) -> Result<RunOptions, Failure> {
+    let (specs, specs_overridden) = specs(select.specs.as_ref())?;
+    let timeouts = timeouts(limits, &config)?;
+    Ok(RunOptions {
+        id: engine::new_run_id(),
+        clock: Clock::wall(),
+        target: Target::default(),
+        reference: false,
+        image: image(limits.registry.as_deref(), &config),
+        config,
+        specs,
+        specs_overridden,
+        profile: select.profile.clone(),
+        release: select.release.clone(),
+        only: select.only.clone(),
+        skip: select.skip.clone(),
+        jobs: limits.jobs.into(),
+        timeouts,
+        arguments: std::env::args().skip(1).collect(),
+        faults: Vec::new(),
+        out: None,
+        resume: false,
+        keep: false,
+    })
+}
+
+pub(super) async fn run(args: Box<RunArgs>) -> Done {
+    let config = config(&args.cluster)?;
+    let mut options = options(&args.select, &args.limits, config)?;
+    options.target = target(&args.cluster);
+    options.reference = args.reference;
+    options.faults.clone_from(&args.fault);
+    options.keep = args.keep;
+    options.resume = args.resume.is_some();
+    for fault in &args.fault {
+        if let Some(unknown) = selftest::unknown_fault(fault) {
+            return Err(Failure::usage(unknown));
+        }
+    }
+    // A wrong password must not show after an hour's run.
+    let key = match &args.key {
+        Some(path) => Some(keys::open(path)?),
+        None if args.reference => Some(keys::ephemeral()?),
+        None => None,
+    };
+    let out = args.resume.clone().or_else(|| args.out.clone()).unwrap_or_else(|| {
+        PathBuf::from("kfconform-results").join(&options.id)
+    });
+    if args.resume.is_none() && out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Failure::usage(format!(
+            "{} is not empty; give another folder with --out, or --resume {} to go on with an interrupted run",
+            out.display(),
+            out.display()
+        )));
+    }
+    let reference = if args.reference {
+        let reference = Reference::start(ReferenceOptions {
+            clock: options.clock,
+            faults: args.fault.clone(),
+            ..ReferenceOptions::default()
+        })
+        .await
+        .map_err(|e| Failure::incomplete(format!("the embedded reference does not start: {e}")))?;
+        options.target.kubeconfig_text = Some(reference.kubeconfig());
+        Some(reference)
+    } else {
+        None
+    };
+    options.out = Some(out.clone());
+
+    let (sender, events) = mpsc::unbounded_channel();
+    let shown = tokio::spawn(show(events, args.quiet));
+    let results = engine::run(options, sender, interrupts()).await;
+    drop(shown.await);
+    drop(reference);
+    let results = results.map_err(|e| Failure { code: e.exit_code(), message: e.to_string() })?;
+
+    let written = |error: &dyn std::fmt::Display| Failure::incomplete(format!("cannot write the result: {error}"));
+    std::fs::write(out.join("junit.xml"), junit::render(&results)).map_err(|e| written(&e))?;
+    std::fs::write(out.join("report.html"), html::render(&results)).map_err(|e| written(&e))?;
+    if let Some(key) = &key {
+        seal::folder::sign(&out, key).map_err(|e| written(&e))?;
+        if args.key.is_none() {
+            std::fs::write(out.with_extension("pub"), key.public().to_pem()).map_err(|e| written(&e))?;
+        }
+    }
+    report(&results, &args, &out)?;
+    Ok(results.verdict.exit_code())
+}
+
+fn report(results: &Results, args: &RunArgs, out: &std::path::Path) -> Result<(), Failure> {
+    match args.format {
+        Format::Json => print_json(results),
+        Format::Text if args.quiet => print(&format!("{}\n", results.verdict)),
+        Format::Text => {
+            let mut text = console::summary(results, Some(out), style(std::io::stdout().is_terminal()));
+            if args.key.is_some() || args.reference {
+                let trust = args.key.as_ref().map_or_else(|| out.with_extension("pub"), |key| key.with_extension("pub"));
+                text.push_str(&format!("verify it:    kfconform verify {} --trust {}\n", out.display(), trust.display()));
+            }
+            print(&text)
+        }
+    }
+}
+
+/// How text is written to a stream.
+pub(super) fn style(terminal: bool) -> Style {
+    let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100);
+    Style { color, width }
+}
+
+/// One live line on a terminal, plain lines elsewhere. Both go to standard error.
+async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
+    let terminal = std::io::stderr().is_terminal() && !quiet;
+    let style = style(terminal);
+    let mut line: Option<ProgressLine> = None;
+    let (mut done, mut total) = (0, 0);
+    let mut running: Vec<&'static str> = Vec::new();
+    let say = |line: &Option<ProgressLine>, text: &str| {
+        if quiet {
+            return;
+        }
+        match line {
+            Some(line) => line.println(text),
+            None => drop(writeln!(anstream::stderr(), "{text}")),
+        }
+    };
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Discovered(facts) => {
+                let found: Vec<String> = facts
+                    .components
+                    .iter()
+                    .map(|(name, c)| c.version.as_ref().map_or_else(|| name.clone(), |v| format!("{name} {v}")))
+                    .collect();
+                say(&line, &format!("Kubernetes {}; found {}", facts.kubernetes, if found.is_empty() { "no component".to_owned() } else { found.join(", ") }));
+            }
+            Event::Planned { total: all, kept } => {
+                (total, done) = (all, kept);
+                if terminal {
+                    line = Some(ProgressLine::new(total));
+                }
+            }
+            Event::NamespaceReady(name) => say(&line, &format!("working in namespace {name}")),
+            Event::SetupStarted(id) => {
+                running.push(id);
+                if let Some(line) = &line {
+                    line.running(&running);
+                }
+            }
+            Event::SetupFinished(setup) => {
+                running.retain(|id| *id != setup.id);
+                if let Some(line) = &line {
+                    line.running(&running);
+                } else if setup.outcome != model::Outcome::Passed {
+                    say(&line, &format!("{} {}: {}", setup.id, setup.outcome, setup.message.clone().unwrap_or_default()));
+                }
+            }
+            Event::CheckStarted(id) => {
+                running.push(id);
+                if let Some(line) = &line {
+                    line.running(&running);
+                }
+            }
+            Event::CheckFinished(check) => {
+                running.retain(|id| *id != check.id);
+                done += 1;
+                if let Some(line) = &line {
+                    line.finished(&check.id, check.outcome);
+                }
+                if !terminal || check.outcome == model::Outcome::Failed || check.outcome == model::Outcome::CouldNotRun {
+                    say(&line, &console::status_line(&check, done, total, style));
+                }
+            }
+            Event::Interrupted => say(&line, "interrupted: removing what the run made; once more stops at once"),
+            Event::CleaningUp => {
+                if let Some(line) = &line {
+                    line.waiting("removing what the run made");
+                }
+            }
+            Event::Finished(_) => {
+                if let Some(line) = line.take() {
+                    line.clear();
+                }
+            }
+        }
+    }
+    if let Some(line) = line.take() {
+        line.clear();
+    }
+}
+
+/// Counts Ctrl-C and the termination signal.
+fn interrupts() -> watch::Receiver<Interrupt> {
+    let (sender, receiver) = watch::channel(Interrupt::No);
+    tokio::spawn(async move {
+        loop {
+            asked_to_stop().await;
+            let next = if *sender.borrow() == Interrupt::No { Interrupt::Stop } else { Interrupt::Now };
+            sender.send_replace(next);
+        }
+    });
+    receiver
+}
+
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+pub(super) async fn selftest(args: SelftestArgs) -> Done {
+    if args.list {
+        let ids: Vec<&str> = reference::faults().map(|f| f.id).collect();
+        match args.format {
+            Format::Json => print_json(&ids)?,
+            Format::Text => {
+                let lines: String = reference::faults().map(|f| format!("{}\n    {}\n", f.id, f.says)).collect();
+                print(&lines)?;
+            }
+        }
+        return Ok(exit_code::OK);
+    }
+    for id in &args.only {
+        let known = reference::faults().any(|f| f.id == id || f.requirement() == id);
+        if !known {
+            return Err(Failure::usage(selftest::unknown_fault(id).map_or_else(String::new, |u| u.to_string())));
+        }
+    }
+    let select = SelectArgs { profile: args.profile.clone(), release: None, only: vec![], skip: vec![], specs: None };
+    let limits = LimitArgs { jobs: 32, timeout: vec![], registry: None };
+    let options = options(&select, &limits, Config::default())?;
+    let started = std::time::Instant::now();
+    let text = args.format == Format::Text;
+    let matrix = selftest::selftest(&options, &args.only, args.jobs.into(), |row| {
+        if text {
+            let word = if row.is_fine() { "killed" } else if row.killed { "SPILLS" } else { "SURVIVES" };
+            drop(writeln!(anstream::stderr(), "{word:>9}  {}", row.fault));
+        }
+    })
+    .await
+    .map_err(|e| Failure { code: e.exit_code(), message: e.to_string() })?;
+    match args.format {
+        Format::Json => print_json(&matrix)?,
+        Format::Text => print(&matrix_text(&matrix, started.elapsed().as_secs_f64()))?,
+    }
+    Ok(if matrix.is_fine() { exit_code::OK } else { exit_code::NO })
+}
+
+fn matrix_text(matrix: &Matrix, seconds: f64) -> String {
+    let mut text = String::new();
+    for row in &matrix.rows {
+        let word = if row.killed { "killed  " } else { "SURVIVES" };
+        text.push_str(&format!("{word} {}\n", row.fault));
+        if let Some(message) = &row.message {
+            text.push_str(&format!("         {}\n", crate::outcome::shorten(message, 160)));
+        }
+        for id in &row.spilled {
+            let why = row.wide.as_ref().map_or_else(|| "SPILLS: also fails".to_owned(), |why| format!("also fails, as it says ({why}):"));
+            text.push_str(&format!("         {why} {id}\n"));
+        }
+    }
+    for id in &matrix.without_fault {
+        text.push_str(&format!("NO FAULT {id}\n"));
+    }
+    for line in &matrix.baseline {
+        text.push_str(&format!("WITHOUT ANY FAULT: {line}\n"));
+    }
+    let killed = matrix.rows.iter().filter(|r| r.is_fine()).count();
+    text.push_str(&format!(
+        "{} faults: {killed} killed, {} survive or spill; {} requirements without a fault; {seconds:.1} s\n",
+        matrix.rows.len(),
+        matrix.rows.len() - killed,
+        matrix.without_fault.len(),
+    ));
+    text
+}

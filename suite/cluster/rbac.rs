@@ -1,0 +1,84 @@
+//! The least rights that a run needs.
+
+use serde_json::{Value, json};
+
+/// Verbs on some resources of one API group.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// Plural resource names, subresources as `pods/log`.
+    pub resources: &'static [&'static str],
+    /// The verbs.
+    pub verbs: &'static [&'static str],
+    /// The component that they are for; empty for every run.
+    pub component: &'static str,
+}
+
+const READ: &[&str] = &["get", "list", "watch"];
+const WRITE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+/// What a run does, and nothing more. A test runs the suite on the reference as a user with exactly these rights.
+pub const RULES: &[Rule] = &[
+    Rule { group: "", resources: &["namespaces"], verbs: WRITE, component: "" },
+    Rule { group: "", resources: &["nodes"], verbs: &["list"], component: "" },
+    Rule { group: "", resources: &["pods", "configmaps", "persistentvolumeclaims"], verbs: WRITE, component: "" },
+    Rule { group: "", resources: &["services", "serviceaccounts"], verbs: WRITE, component: "" },
+    Rule { group: "", resources: &["pods/log"], verbs: &["get"], component: "" },
+    Rule { group: "", resources: &["pods/portforward"], verbs: &["create", "get"], component: "" },
+    Rule { group: "", resources: &["events"], verbs: &["list"], component: "" },
+    Rule { group: "", resources: &["serviceaccounts/token"], verbs: &["create"], component: "" },
+    Rule { group: "apps", resources: &["deployments", "statefulsets"], verbs: WRITE, component: "" },
+    Rule { group: "batch", resources: &["jobs"], verbs: READ, component: "" },
+    Rule { group: "autoscaling", resources: &["horizontalpodautoscalers"], verbs: READ, component: "kserve" },
+    Rule { group: "apiextensions.k8s.io", resources: &["customresourcedefinitions"], verbs: READ, component: "" },
+    Rule {
+        group: "admissionregistration.k8s.io",
+        resources: &["validatingwebhookconfigurations"],
+        verbs: READ,
+        component: "",
+    },
+    Rule {
+        group: "authorization.k8s.io",
+        resources: &["selfsubjectaccessreviews", "subjectaccessreviews"],
+        verbs: &["create"],
+        component: "",
+    },
+    Rule { group: "kubeflow.org", resources: &["profiles"], verbs: WRITE, component: "" },
+    Rule { group: "kubeflow.org", resources: &["notebooks"], verbs: WRITE, component: "notebooks" },
+    Rule { group: "kubeflow.org", resources: &["experiments", "experiments/status"], verbs: WRITE, component: "katib" },
+    Rule { group: "kubeflow.org", resources: &["trials", "suggestions"], verbs: READ, component: "katib" },
+    Rule {
+        group: "serving.kserve.io",
+        resources: &["inferenceservices", "servingruntimes", "clusterservingruntimes", "inferencegraphs", "trainedmodels"],
+        verbs: WRITE,
+        component: "kserve",
+    },
+];
+
+/// The rules that a run over these components needs.
+pub fn rules<'a>(components: &'a [&'a str]) -> impl Iterator<Item = &'static Rule> + 'a {
+    RULES.iter().filter(|rule| rule.component.is_empty() || components.contains(&rule.component))
+}
+
+/// The ClusterRole of the suite; with `account` (namespace, name) its binding too.
+pub fn manifests(account: Option<(&str, &str)>) -> Vec<Value> {
+    let rules: Vec<Value> = RULES
+        .iter()
+        .map(|r| json!({"apiGroups": [r.group], "resources": r.resources, "verbs": r.verbs}))
+        .collect();
+    let mut out = vec![json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "kfconform"},
+        "rules": rules,
+    })];
+    if let Some((namespace, name)) = account {
+        out.push(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "kfconform"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kfconform"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": namespace, "name": name}],
+        }));
+    }
+    out
+}
