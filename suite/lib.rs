@@ -14,8 +14,8 @@ pub mod fixtures;
 pub mod outcome;
 pub mod reference;
 pub mod report;
-pub mod selftest;
 pub mod seal;
+pub mod selftest;
 pub mod spec;
 pub mod workload;
 

@@ -19,23 +19,40 @@ use crate::{
 };
 
 pub(super) async fn cleanup(args: CleanupArgs) -> Done {
-    let valid = (1..=40).contains(&args.run.len()) && args.run.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let valid = (1..=40).contains(&args.run.len())
+        && args
+            .run
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     if !valid {
-        return Err(Failure::usage(format!("`{}` is no run's id; it is the eight letters and digits in the result's run.id", args.run)));
+        return Err(Failure::usage(format!(
+            "`{}` is no run's id; it is the eight letters and digits in the result's run.id",
+            args.run
+        )));
     }
     let config = config(&args.cluster)?;
     let clock = Clock::wall();
-    let door = Door::connect(&target(&args.cluster), &config, DoorOptions {
-        run: args.run.clone(),
-        clock,
-        offset: Duration::ZERO,
-        request_timeout: Timeouts::default().get("request"),
-    })
+    let door = Door::connect(
+        &target(&args.cluster),
+        &config,
+        DoorOptions {
+            run: args.run.clone(),
+            clock,
+            offset: Duration::ZERO,
+            request_timeout: Timeouts::default().get("request"),
+        },
+    )
     .await
     .map_err(Failure::incomplete)?;
     let door = Arc::new(door);
-    let session = Session::live(Arc::clone(&door), "run/discovery", 1, Duration::from_secs(60));
-    let cannot = |stop: Stop| Failure::incomplete(format!("{}; nothing was removed", stop.message()));
+    let session = Session::live(
+        Arc::clone(&door),
+        "run/discovery",
+        1,
+        Duration::from_secs(60),
+    );
+    let cannot =
+        |stop: Stop| Failure::incomplete(format!("{}; nothing was removed", stop.message()));
     let mut facts = Facts::discover(&session, &config).await.map_err(cannot)?;
     for (name, component) in &facts.components {
         if let Some(access) = &component.access {
@@ -45,24 +62,37 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
     drop(facts.ask_pipelines(&session).await);
     let context = RunContext {
         id: args.run.clone(),
-        namespace: config.namespace.clone().unwrap_or_else(|| format!("kfc-{}", args.run)),
+        namespace: config
+            .namespace
+            .clone()
+            .unwrap_or_else(|| format!("kfc-{}", args.run)),
         image: image(None, &config),
         facts,
         ..RunContext::default()
     };
     let session = Session::live(door, "run/cleanup", 1, Duration::from_secs(600));
     let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
-    let left = cleanup::clean(&cx, config.namespace.is_none()).await.map_err(|stop| match stop {
-        Stop::CouldNotRun(CouldNotRun::NoPermission, why) => Failure::incomplete(format!("{why}; some objects may remain")),
-        other => Failure::incomplete(other.message()),
-    })?;
+    let left = cleanup::clean(&cx, config.namespace.is_none())
+        .await
+        .map_err(|stop| match stop {
+            Stop::CouldNotRun(CouldNotRun::NoPermission, why) => {
+                Failure::incomplete(format!("{why}; some objects may remain"))
+            }
+            other => Failure::incomplete(other.message()),
+        })?;
     match args.format {
         Format::Json => print_json(&json!({"run": args.run, "leftovers": left}))?,
-        Format::Text if left.is_empty() => print(&format!("nothing of run {} is left\n", args.run))?,
+        Format::Text if left.is_empty() => {
+            print(&format!("nothing of run {} is left\n", args.run))?
+        }
         Format::Text => {
             let lines: String = left.iter().map(|l| format!("  {l}\n")).collect();
             print(&format!("still there:\n{lines}"))?;
         }
     }
-    Ok(if left.is_empty() { exit_code::OK } else { exit_code::INCOMPLETE })
+    Ok(if left.is_empty() {
+        exit_code::OK
+    } else {
+        exit_code::INCOMPLETE
+    })
 }

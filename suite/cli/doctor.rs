@@ -34,50 +34,88 @@ struct Finding {
 
 impl Finding {
     fn good(what: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { what: what.into(), ok: true, seen: seen.into(), mend: String::new() }
+        Self {
+            what: what.into(),
+            ok: true,
+            seen: seen.into(),
+            mend: String::new(),
+        }
     }
 
     fn bad(what: impl Into<String>, seen: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), ok: false, seen: seen.into(), mend: mend.into() }
+        Self {
+            what: what.into(),
+            ok: false,
+            seen: seen.into(),
+            mend: mend.into(),
+        }
     }
 }
 
 pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
     let config = config(&args.cluster)?;
     let (specs, _) = specs(args.select.specs.as_ref())?;
-    let profile = specs.profile(&args.select.profile).map_err(Failure::usage)?;
+    let profile = specs
+        .profile(&args.select.profile)
+        .map_err(Failure::usage)?;
     let release = match &args.select.release {
         Some(name) => specs.release(name).map_err(Failure::usage)?.clone(),
         None => specs.latest_release().clone(),
     };
-    let plan = Plan::new(&specs, profile, &release.name, &args.select.only, &args.select.skip).map_err(Failure::usage)?;
+    let plan = Plan::new(
+        &specs,
+        profile,
+        &release.name,
+        &args.select.only,
+        &args.select.skip,
+    )
+    .map_err(Failure::usage)?;
     let mut target = target(&args.cluster);
     let reference = if args.reference {
-        let reference = Reference::start(ReferenceOptions::default()).await.map_err(Failure::incomplete)?;
+        let reference = Reference::start(ReferenceOptions::default())
+            .await
+            .map_err(Failure::incomplete)?;
         target.kubeconfig_text = Some(reference.kubeconfig());
         Some(reference)
     } else {
         None
     };
     let id = engine::new_run_id();
-    let connect = Door::connect(&target, &config, DoorOptions {
-        run: id.clone(),
-        clock: Clock::wall(),
-        offset: Duration::ZERO,
-        request_timeout: Timeouts::default().get("request"),
-    });
+    let connect = Door::connect(
+        &target,
+        &config,
+        DoorOptions {
+            run: id.clone(),
+            clock: Clock::wall(),
+            offset: Duration::ZERO,
+            request_timeout: Timeouts::default().get("request"),
+        },
+    );
     let door = match connect.await {
         Ok(door) => Arc::new(door),
         Err(error) => {
-            let finding = Finding::bad("kubeconfig", error.to_string(), "give one with --kubeconfig, or set KUBECONFIG");
+            let finding = Finding::bad(
+                "kubeconfig",
+                error.to_string(),
+                "give one with --kubeconfig, or set KUBECONFIG",
+            );
             return answer(&args, &[finding]);
         }
     };
-    let session = Session::live(Arc::clone(&door), "run/discovery", 1, Duration::from_secs(60));
+    let session = Session::live(
+        Arc::clone(&door),
+        "run/discovery",
+        1,
+        Duration::from_secs(60),
+    );
     let mut facts = match Facts::discover(&session, &config).await {
         Ok(facts) => facts,
         Err(stop) => {
-            let finding = Finding::bad("Kubernetes API", stop.message(), "check the address and the credentials with `kubectl version`");
+            let finding = Finding::bad(
+                "Kubernetes API",
+                stop.message(),
+                "check the address and the credentials with `kubectl version`",
+            );
             return answer(&args, &[finding]);
         }
     };
@@ -87,9 +125,16 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
         }
     }
     drop(facts.ask_pipelines(&session).await);
-    let mut findings = vec![Finding::good("Kubernetes API", format!("version {}", facts.kubernetes))];
+    let mut findings = vec![Finding::good(
+        "Kubernetes API",
+        format!("version {}", facts.kubernetes),
+    )];
     findings.push(kubernetes_range(&facts, &release));
-    let mut components: Vec<&str> = plan.items.iter().map(|p| p.requirement.component().as_str()).collect();
+    let mut components: Vec<&str> = plan
+        .items
+        .iter()
+        .map(|p| p.requirement.component().as_str())
+        .collect();
     components.dedup();
     for component in &components {
         findings.push(match facts.components.get(*component) {
@@ -106,7 +151,10 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
     }
     let context = RunContext {
         id,
-        namespace: config.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        namespace: config
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned()),
         image: image(args.registry.as_deref(), &config),
         facts,
         ..RunContext::default()
@@ -115,7 +163,11 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
     let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
     match look_further(&cx, &components).await {
         Ok(more) => findings.extend(more),
-        Err(stop) => findings.push(Finding::bad("further looks", stop.message(), "see the message")),
+        Err(stop) => findings.push(Finding::bad(
+            "further looks",
+            stop.message(),
+            "see the message",
+        )),
     }
     let done = answer(&args, &findings);
     drop(reference);
@@ -125,19 +177,36 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
 fn kubernetes_range(facts: &Facts, release: &crate::spec::Release) -> Finding {
     let what = format!("Kubernetes range of Kubeflow {}", release.name);
     let minor = |text: &str| {
-        let mut parts = text.trim_start_matches('v').split('.').map(|p| p.parse::<u32>().ok());
+        let mut parts = text
+            .trim_start_matches('v')
+            .split('.')
+            .map(|p| p.parse::<u32>().ok());
         Some((parts.next()??, parts.next()??))
     };
-    let (min, max) = (release.kubernetes.min.clone(), release.kubernetes.max.clone());
-    let range = format!("{min} to {}", max.clone().map_or_else(|| "any".to_owned(), |m| m.clone()));
+    let (min, max) = (&release.kubernetes.min, release.kubernetes.max.as_ref());
+    let range = format!(
+        "{min} to {}",
+        max.map_or_else(|| "any".to_owned(), ToString::to_string)
+    );
     let Some(seen) = minor(&facts.kubernetes) else {
-        return Finding::bad(what, format!("`{}` is no version", facts.kubernetes), "nothing; the range cannot be compared");
+        return Finding::bad(
+            what,
+            format!("`{}` is no version", facts.kubernetes),
+            "nothing; the range cannot be compared",
+        );
     };
-    let fits = minor(&min).is_none_or(|min| seen >= min) && max.as_deref().and_then(minor).is_none_or(|max| seen <= max);
+    let fits = minor(min.as_str()).is_none_or(|min| seen >= min)
+        && max
+            .and_then(|max| minor(max.as_str()))
+            .is_none_or(|max| seen <= max);
     if fits {
         Finding::good(what, format!("{} is within {range}", facts.kubernetes))
     } else {
-        Finding::bad(what, format!("{} is outside {range}", facts.kubernetes), "judge another release with --release, or use a Kubernetes that this one supports")
+        Finding::bad(
+            what,
+            format!("{} is outside {range}", facts.kubernetes),
+            "judge another release with --release, or use a Kubernetes that this one supports",
+        )
     }
 }
 
@@ -155,8 +224,19 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
                 });
                 let answer = cx.try_create(&SELF_ACCESS, &review).await?;
                 if answer.json()["status"]["allowed"] != true {
-                    let name = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
-                    missing.push(format!("{verb} {name}{}", if rule.group.is_empty() { String::new() } else { format!(".{}", rule.group) }));
+                    let name = if subresource.is_empty() {
+                        resource.to_owned()
+                    } else {
+                        format!("{resource}/{subresource}")
+                    };
+                    missing.push(format!(
+                        "{verb} {name}{}",
+                        if rule.group.is_empty() {
+                            String::new()
+                        } else {
+                            format!(".{}", rule.group)
+                        }
+                    ));
                 }
             }
         }
@@ -164,25 +244,49 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
     findings.push(if missing.is_empty() {
         Finding::good("rights", "all that `kfconform rbac` prints")
     } else {
-        Finding::bad("rights", format!("missing: {}", missing.join(", ")), "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints")
+        Finding::bad(
+            "rights",
+            format!("missing: {}", missing.join(", ")),
+            "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints",
+        )
     });
     for component in components {
-        let Some(found) = cx.facts().components.get(*component) else { continue };
-        let Some(namespace) = &found.namespace else { continue };
-        let request = crate::cluster::Request::new(crate::cluster::Endpoint::Kubernetes, "GET", DEPLOYMENT.path(namespace));
+        let Some(found) = cx.facts().components.get(*component) else {
+            continue;
+        };
+        let Some(namespace) = &found.namespace else {
+            continue;
+        };
+        let request = crate::cluster::Request::new(
+            crate::cluster::Endpoint::Kubernetes,
+            "GET",
+            DEPLOYMENT.path(namespace),
+        );
         let list = cx.kube(request).await?;
-        let own = |name: &str| name.contains(component.trim_end_matches('s')) || (*component == "pipelines" && name.starts_with("ml-pipeline"));
+        let own = |name: &str| {
+            name.contains(component.trim_end_matches('s'))
+                || (*component == "pipelines" && name.starts_with("ml-pipeline"))
+        };
         let not_available: Vec<String> = discover::items(list.json(), "items")
             .filter(|d| d["metadata"]["name"].as_str().is_some_and(own))
-            .filter(|d| !discover::items(&d["status"], "conditions").any(|c| c["type"] == "Available" && c["status"] == "True"))
+            .filter(|d| {
+                !discover::items(&d["status"], "conditions")
+                    .any(|c| c["type"] == "Available" && c["status"] == "True")
+            })
             .filter_map(|d| d["metadata"]["name"].as_str().map(ToOwned::to_owned))
             .collect();
         findings.push(if not_available.is_empty() {
-            Finding::good(format!("{component} is available"), format!("its Deployments in namespace {namespace} are"))
+            Finding::good(
+                format!("{component} is available"),
+                format!("its Deployments in namespace {namespace} are"),
+            )
         } else {
             Finding::bad(
                 format!("{component} is available"),
-                format!("not available in namespace {namespace}: {}", not_available.join(", ")),
+                format!(
+                    "not available in namespace {namespace}: {}",
+                    not_available.join(", ")
+                ),
                 format!("look at `kubectl -n {namespace} get deployments,pods`"),
             )
         });
@@ -193,22 +297,42 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
 fn answer(args: &DoctorArgs, findings: &[Finding]) -> Done {
     match args.format {
         Format::Json => {
-            let rows: Vec<_> =
-                findings.iter().map(|f| json!({"what": f.what, "ok": f.ok, "seen": f.seen, "mend": f.mend})).collect();
+            let rows: Vec<_> = findings
+                .iter()
+                .map(|f| json!({"what": f.what, "ok": f.ok, "seen": f.seen, "mend": f.mend}))
+                .collect();
             print_json(&rows)?;
         }
         Format::Text => {
             let mut text = String::new();
             for finding in findings {
-                let _ = writeln!(text, "{:>5}  {}: {}", if finding.ok { "ok" } else { "WRONG" }, finding.what, finding.seen);
+                let _ = writeln!(
+                    text,
+                    "{:>5}  {}: {}",
+                    if finding.ok { "ok" } else { "WRONG" },
+                    finding.what,
+                    finding.seen
+                );
                 if !finding.mend.is_empty() {
                     let _ = writeln!(text, "       mend: {}", finding.mend);
                 }
             }
             let wrong = findings.iter().filter(|f| !f.ok).count();
-            let _ = writeln!(text, "{}", if wrong == 0 { "a run can begin".to_owned() } else { format!("{wrong} to mend before a run") });
+            let _ = writeln!(
+                text,
+                "{}",
+                if wrong == 0 {
+                    "a run can begin".to_owned()
+                } else {
+                    format!("{wrong} to mend before a run")
+                }
+            );
             print(&text)?;
         }
     }
-    Ok(if findings.iter().all(|f| f.ok) { exit_code::OK } else { exit_code::INCOMPLETE })
+    Ok(if findings.iter().all(|f| f.ok) {
+        exit_code::OK
+    } else {
+        exit_code::INCOMPLETE
+    })
 }

@@ -7,6 +7,7 @@ mod keys;
 mod run;
 mod serve;
 mod show;
+mod stand_in;
 
 use std::{io::Write, process::ExitCode};
 
@@ -35,15 +36,24 @@ struct Failure {
 
 impl Failure {
     fn usage(message: impl std::fmt::Display) -> Self {
-        Self { code: exit_code::USAGE, message: message.to_string() }
+        Self {
+            code: exit_code::USAGE,
+            message: message.to_string(),
+        }
     }
 
     fn incomplete(message: impl std::fmt::Display) -> Self {
-        Self { code: exit_code::INCOMPLETE, message: message.to_string() }
+        Self {
+            code: exit_code::INCOMPLETE,
+            message: message.to_string(),
+        }
     }
 
     fn no(message: impl std::fmt::Display) -> Self {
-        Self { code: exit_code::NO, message: message.to_string() }
+        Self {
+            code: exit_code::NO,
+            message: message.to_string(),
+        }
     }
 }
 
@@ -64,7 +74,11 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            drop(writeln!(anstream::stderr(), "error: {}", failure.message.trim_end()));
+            drop(writeln!(
+                anstream::stderr(),
+                "error: {}",
+                failure.message.trim_end()
+            ));
             ExitCode::from(failure.code)
         }
     }
@@ -93,14 +107,20 @@ fn dispatch(cli: Cli) -> Done {
 }
 
 fn workload(command: crate::workload::WorkloadCommand) -> Done {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::incomplete)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::incomplete)?;
     let code = runtime.block_on(crate::workload::main(command, std::env::vars().collect()));
     // A workload's code is its own contract, not one of ours.
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
 fn block_on(work: impl Future<Output = Done>) -> Done {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::incomplete)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::incomplete)?;
     let done = runtime.block_on(work);
     // Tasks that still read from a closed stream must not hold the exit.
     runtime.shutdown_background();
@@ -115,14 +135,21 @@ fn log_to_stderr(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("KFCONFORM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init());
+    drop(
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .try_init(),
+    );
 }
 
 /// Writes to standard output. A reader that went away (`| head`) is no error.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::incomplete(format!("cannot write the output: {error}"))),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::incomplete(
+            format!("cannot write the output: {error}"),
+        )),
         _ => Ok(()),
     }
 }

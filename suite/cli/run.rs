@@ -4,6 +4,11 @@ use std::{io::IsTerminal, io::Write, path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 
+use super::stand_in::{
+    console::{self, Style},
+    html,
+    progress::ProgressLine,
+};
 use super::{
     Done, Failure,
     args::{ClusterArgs, Format, LimitArgs, RunArgs, SelectArgs, SelftestArgs},
@@ -16,10 +21,8 @@ use crate::{
     engine::{self, Event, Interrupt, RunOptions},
     reference::{self, Reference, ReferenceOptions},
     report::{
-        console::{self, Style},
-        html, junit,
+        junit,
         model::{self, Results},
-        progress::ProgressLine,
     },
     seal,
     selftest::{self, Matrix},
@@ -49,11 +52,18 @@ pub(super) fn specs(dir: Option<&PathBuf>) -> Result<(Arc<Specs>, bool), Failure
 }
 
 pub(super) fn config(args: &ClusterArgs) -> Result<Config, Failure> {
-    args.config.as_ref().map_or_else(|| Ok(Config::default()), |path| Config::read(path).map_err(Failure::usage))
+    args.config.as_ref().map_or_else(
+        || Ok(Config::default()),
+        |path| Config::read(path).map_err(Failure::usage),
+    )
 }
 
 pub(super) fn target(args: &ClusterArgs) -> Target {
-    Target { kubeconfig: args.kubeconfig.clone(), kubeconfig_text: None, context: args.context.clone() }
+    Target {
+        kubeconfig: args.kubeconfig.clone(),
+        kubeconfig_text: None,
+        context: args.context.clone(),
+    }
 }
 
 fn timeouts(limits: &LimitArgs, config: &Config) -> Result<Timeouts, Failure> {
@@ -62,9 +72,11 @@ fn timeouts(limits: &LimitArgs, config: &Config) -> Result<Timeouts, Failure> {
         timeouts.set(name, duration).map_err(Failure::usage)?;
     }
     for setting in &limits.timeout {
-        let (name, duration) = setting
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("`--timeout {setting}` is not NAME=DURATION, like experiment-finished=20m")))?;
+        let (name, duration) = setting.split_once('=').ok_or_else(|| {
+            Failure::usage(format!(
+                "`--timeout {setting}` is not NAME=DURATION, like experiment-finished=20m"
+            ))
+        })?;
         timeouts.set(name, duration).map_err(Failure::usage)?;
     }
     Ok(timeouts)
@@ -116,10 +128,16 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
         None if args.reference => Some(keys::ephemeral()?),
         None => None,
     };
-    let out = args.resume.clone().or_else(|| args.out.clone()).unwrap_or_else(|| {
-        PathBuf::from("kfconform-results").join(&options.id)
-    });
-    if args.resume.is_none() && out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+    let out = args
+        .resume
+        .clone()
+        .or_else(|| args.out.clone())
+        .unwrap_or_else(|| PathBuf::from("kfconform-results").join(&options.id));
+    if args.resume.is_none()
+        && out
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some())
+    {
         return Err(Failure::usage(format!(
             "{} is not empty; give another folder with --out, or --resume {} to go on with an interrupted run",
             out.display(),
@@ -146,15 +164,21 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
     let results = engine::run(options, sender, interrupts()).await;
     drop(shown.await);
     drop(reference);
-    let results = results.map_err(|e| Failure { code: e.exit_code(), message: e.to_string() })?;
+    let results = results.map_err(|e| Failure {
+        code: e.exit_code(),
+        message: e.to_string(),
+    })?;
 
-    let written = |error: &dyn std::fmt::Display| Failure::incomplete(format!("cannot write the result: {error}"));
+    let written = |error: &dyn std::fmt::Display| {
+        Failure::incomplete(format!("cannot write the result: {error}"))
+    };
     std::fs::write(out.join("junit.xml"), junit::render(&results)).map_err(|e| written(&e))?;
     std::fs::write(out.join("report.html"), html::render(&results)).map_err(|e| written(&e))?;
     if let Some(key) = &key {
         seal::folder::sign(&out, key).map_err(|e| written(&e))?;
         if args.key.is_none() {
-            std::fs::write(out.with_extension("pub"), key.public().to_pem()).map_err(|e| written(&e))?;
+            std::fs::write(out.with_extension("pub"), key.public().to_pem())
+                .map_err(|e| written(&e))?;
         }
     }
     report(&results, &args, &out)?;
@@ -166,10 +190,18 @@ fn report(results: &Results, args: &RunArgs, out: &std::path::Path) -> Result<()
         Format::Json => print_json(results),
         Format::Text if args.quiet => print(&format!("{}\n", results.verdict)),
         Format::Text => {
-            let mut text = console::summary(results, Some(out), style(std::io::stdout().is_terminal()));
+            let mut text =
+                console::summary(results, Some(out), style(std::io::stdout().is_terminal()));
             if args.key.is_some() || args.reference {
-                let trust = args.key.as_ref().map_or_else(|| out.with_extension("pub"), |key| key.with_extension("pub"));
-                text.push_str(&format!("verify it:    kfconform verify {} --trust {}\n", out.display(), trust.display()));
+                let trust = args.key.as_ref().map_or_else(
+                    || out.with_extension("pub"),
+                    |key| key.with_extension("pub"),
+                );
+                text.push_str(&format!(
+                    "verify it:    kfconform verify {} --trust {}\n",
+                    out.display(),
+                    trust.display()
+                ));
             }
             print(&text)
         }
@@ -179,7 +211,10 @@ fn report(results: &Results, args: &RunArgs, out: &std::path::Path) -> Result<()
 /// How text is written to a stream.
 pub(super) fn style(terminal: bool) -> Style {
     let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let width = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()).unwrap_or(100);
+    let width = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|c| c.parse().ok())
+        .unwrap_or(100);
     Style { color, width }
 }
 
@@ -205,9 +240,24 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                 let found: Vec<String> = facts
                     .components
                     .iter()
-                    .map(|(name, c)| c.version.as_ref().map_or_else(|| name.clone(), |v| format!("{name} {v}")))
+                    .map(|(name, c)| {
+                        c.version
+                            .as_ref()
+                            .map_or_else(|| name.clone(), |v| format!("{name} {v}"))
+                    })
                     .collect();
-                say(&line, &format!("Kubernetes {}; found {}", facts.kubernetes, if found.is_empty() { "no component".to_owned() } else { found.join(", ") }));
+                say(
+                    &line,
+                    &format!(
+                        "Kubernetes {}; found {}",
+                        facts.kubernetes,
+                        if found.is_empty() {
+                            "no component".to_owned()
+                        } else {
+                            found.join(", ")
+                        }
+                    ),
+                );
             }
             Event::Planned { total: all, kept } => {
                 (total, done) = (all, kept);
@@ -227,7 +277,15 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                 if let Some(line) = &line {
                     line.running(&running);
                 } else if setup.outcome != model::Outcome::Passed {
-                    say(&line, &format!("{} {}: {}", setup.id, setup.outcome, setup.message.clone().unwrap_or_default()));
+                    say(
+                        &line,
+                        &format!(
+                            "{} {}: {}",
+                            setup.id,
+                            setup.outcome,
+                            setup.message.clone().unwrap_or_default()
+                        ),
+                    );
                 }
             }
             Event::CheckStarted(id) => {
@@ -242,11 +300,17 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                 if let Some(line) = &line {
                     line.finished(&check.id, check.outcome);
                 }
-                if !terminal || check.outcome == model::Outcome::Failed || check.outcome == model::Outcome::CouldNotRun {
+                if !terminal
+                    || check.outcome == model::Outcome::Failed
+                    || check.outcome == model::Outcome::CouldNotRun
+                {
                     say(&line, &console::status_line(&check, done, total, style));
                 }
             }
-            Event::Interrupted => say(&line, "interrupted: removing what the run made; once more stops at once"),
+            Event::Interrupted => say(
+                &line,
+                "interrupted: removing what the run made; once more stops at once",
+            ),
             Event::CleaningUp => {
                 if let Some(line) = &line {
                     line.waiting("removing what the run made");
@@ -270,7 +334,11 @@ fn interrupts() -> watch::Receiver<Interrupt> {
     tokio::spawn(async move {
         loop {
             asked_to_stop().await;
-            let next = if *sender.borrow() == Interrupt::No { Interrupt::Stop } else { Interrupt::Now };
+            let next = if *sender.borrow() == Interrupt::No {
+                Interrupt::Stop
+            } else {
+                Interrupt::Now
+            };
             sender.send_replace(next);
         }
     });
@@ -300,7 +368,9 @@ pub(super) async fn selftest(args: SelftestArgs) -> Done {
         match args.format {
             Format::Json => print_json(&ids)?,
             Format::Text => {
-                let lines: String = reference::faults().map(|f| format!("{}\n    {}\n", f.id, f.says)).collect();
+                let lines: String = reference::faults()
+                    .map(|f| format!("{}\n    {}\n", f.id, f.says))
+                    .collect();
                 print(&lines)?;
             }
         }
@@ -309,27 +379,52 @@ pub(super) async fn selftest(args: SelftestArgs) -> Done {
     for id in &args.only {
         let known = reference::faults().any(|f| f.id == id || f.requirement() == id);
         if !known {
-            return Err(Failure::usage(selftest::unknown_fault(id).map_or_else(String::new, |u| u.to_string())));
+            return Err(Failure::usage(
+                selftest::unknown_fault(id).map_or_else(String::new, |u| u.to_string()),
+            ));
         }
     }
-    let select = SelectArgs { profile: args.profile.clone(), release: None, only: vec![], skip: vec![], specs: None };
-    let limits = LimitArgs { jobs: 32, timeout: vec![], registry: None };
+    let select = SelectArgs {
+        profile: args.profile.clone(),
+        release: None,
+        only: vec![],
+        skip: vec![],
+        specs: None,
+    };
+    let limits = LimitArgs {
+        jobs: 32,
+        timeout: vec![],
+        registry: None,
+    };
     let options = options(&select, &limits, Config::default())?;
     let started = std::time::Instant::now();
     let text = args.format == Format::Text;
     let matrix = selftest::selftest(&options, &args.only, args.jobs.into(), |row| {
         if text {
-            let word = if row.is_fine() { "killed" } else if row.killed { "SPILLS" } else { "SURVIVES" };
+            let word = if row.is_fine() {
+                "killed"
+            } else if row.killed {
+                "SPILLS"
+            } else {
+                "SURVIVES"
+            };
             drop(writeln!(anstream::stderr(), "{word:>9}  {}", row.fault));
         }
     })
     .await
-    .map_err(|e| Failure { code: e.exit_code(), message: e.to_string() })?;
+    .map_err(|e| Failure {
+        code: e.exit_code(),
+        message: e.to_string(),
+    })?;
     match args.format {
         Format::Json => print_json(&matrix)?,
         Format::Text => print(&matrix_text(&matrix, started.elapsed().as_secs_f64()))?,
     }
-    Ok(if matrix.is_fine() { exit_code::OK } else { exit_code::NO })
+    Ok(if matrix.is_fine() {
+        exit_code::OK
+    } else {
+        exit_code::NO
+    })
 }
 
 fn matrix_text(matrix: &Matrix, seconds: f64) -> String {
@@ -338,10 +433,16 @@ fn matrix_text(matrix: &Matrix, seconds: f64) -> String {
         let word = if row.killed { "killed  " } else { "SURVIVES" };
         text.push_str(&format!("{word} {}\n", row.fault));
         if let Some(message) = &row.message {
-            text.push_str(&format!("         {}\n", crate::outcome::shorten(message, 160)));
+            text.push_str(&format!(
+                "         {}\n",
+                crate::outcome::shorten(message, 160)
+            ));
         }
         for id in &row.spilled {
-            let why = row.wide.as_ref().map_or_else(|| "SPILLS: also fails".to_owned(), |why| format!("also fails, as it says ({why}):"));
+            let why = row.wide.as_ref().map_or_else(
+                || "SPILLS: also fails".to_owned(),
+                |why| format!("also fails, as it says ({why}):"),
+            );
             text.push_str(&format!("         {why} {id}\n"));
         }
     }

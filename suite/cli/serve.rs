@@ -16,17 +16,34 @@ pub(super) async fn reference(args: ReferenceArgs) -> Done {
         }
     }
     if !args.listen.ip().is_loopback() {
-        return Err(Failure::usage(format!("`--listen {}` is not on this machine; the reference has no TLS and serves loopback only", args.listen)));
+        return Err(Failure::usage(format!(
+            "`--listen {}` is not on this machine; the reference has no TLS and serves loopback only",
+            args.listen
+        )));
     }
-    let reference = Reference::start(ReferenceOptions { clock: Clock::wall(), faults: args.fault, listen: args.listen })
-        .await
-        .map_err(|e| Failure::incomplete(format!("the reference cannot listen on {}: {e}", args.listen)))?;
+    let reference = Reference::start(ReferenceOptions {
+        clock: Clock::wall(),
+        faults: args.fault,
+        listen: args.listen,
+    })
+    .await
+    .map_err(|e| {
+        Failure::incomplete(format!(
+            "the reference cannot listen on {}: {e}",
+            args.listen
+        ))
+    })?;
     let kubeconfig = reference.kubeconfig();
     if let Some(path) = &args.kubeconfig {
-        std::fs::write(path, &kubeconfig).map_err(|e| Failure::usage(format!("cannot write {}: {e}", path.display())))?;
+        std::fs::write(path, &kubeconfig)
+            .map_err(|e| Failure::usage(format!("cannot write {}: {e}", path.display())))?;
     }
     print(&kubeconfig)?;
-    drop(writeln!(anstream::stderr(), "serving the reference distribution at {}; Ctrl-C ends it", reference.world.url()));
+    drop(writeln!(
+        anstream::stderr(),
+        "serving the reference distribution at {}; Ctrl-C ends it",
+        reference.world.url()
+    ));
     drop(tokio::signal::ctrl_c().await);
     Ok(exit_code::OK)
 }

@@ -7,15 +7,19 @@ use serde_json::{Value, json};
 
 use super::{
     Done, Failure,
-    args::{Cli, CompletionsArgs, EvidenceArgs, ExplainArgs, Format, ImagesArgs, ListArgs, PlanArgs, RbacArgs},
+    args::{
+        Cli, CompletionsArgs, EvidenceArgs, ExplainArgs, Format, ImagesArgs, ListArgs, PlanArgs,
+        RbacArgs,
+    },
     exit_code, print, print_json,
     run::{image, specs},
 };
 use crate::{
     checks,
     cluster::{
-        Config, Evidence, Exchange, rbac,
+        Config, Evidence, Exchange,
         exchange::{Body, Reply},
+        rbac,
     },
     engine::{Plan, Recording, plan as plan_of},
     outcome::shorten,
@@ -27,7 +31,12 @@ pub(super) fn list(args: &ListArgs) -> Done {
     let (specs, _) = specs(args.specs.as_ref())?;
     let all: Vec<&str> = specs.requirements().iter().map(|r| r.id.as_str()).collect();
     let ids = select(&all, &args.only, &[]).map_err(Failure::usage)?;
-    let release = args.release.as_ref().map(|r| specs.release(r).map(|r| r.name.clone())).transpose().map_err(Failure::usage)?;
+    let release = args
+        .release
+        .as_ref()
+        .map(|r| specs.release(r).map(|r| r.name.clone()))
+        .transpose()
+        .map_err(Failure::usage)?;
     if let Some(name) = &args.profile {
         specs.profile(name).map_err(Failure::usage)?;
     }
@@ -52,11 +61,22 @@ pub(super) fn list(args: &ListArgs) -> Done {
     match args.format {
         Format::Json => print_json(&rows)?,
         Format::Text => {
-            let width = rows.iter().filter_map(|r| r["id"].as_str()).map(str::len).max().unwrap_or(0);
+            let width = rows
+                .iter()
+                .filter_map(|r| r["id"].as_str())
+                .map(str::len)
+                .max()
+                .unwrap_or(0);
             let mut text = String::new();
             for row in &rows {
                 let field = |key: &str| row[key].as_str().unwrap_or_default();
-                let _ = writeln!(text, "{:width$}  {:8}  {}", field("id"), field("level"), field("title"));
+                let _ = writeln!(
+                    text,
+                    "{:width$}  {:8}  {}",
+                    field("id"),
+                    field("level"),
+                    field("title")
+                );
             }
             let _ = writeln!(text, "{} requirements", rows.len());
             print(&text)?;
@@ -69,7 +89,11 @@ pub(super) fn explain(args: &ExplainArgs) -> Done {
     let specs = Specs::embedded();
     let Some(requirement) = specs.requirement(&args.id) else {
         let known = specs.requirements().iter().map(|r| r.id.as_str());
-        return Err(Failure::usage(spec::Unknown::new("requirement", &args.id, known)));
+        return Err(Failure::usage(spec::Unknown::new(
+            "requirement",
+            &args.id,
+            known,
+        )));
     };
     match args.format {
         Format::Json => print_json(requirement)?,
@@ -80,12 +104,21 @@ pub(super) fn explain(args: &ExplainArgs) -> Done {
 
 pub(super) fn plan(args: &PlanArgs) -> Done {
     let (specs, _) = specs(args.select.specs.as_ref())?;
-    let profile = specs.profile(&args.select.profile).map_err(Failure::usage)?;
+    let profile = specs
+        .profile(&args.select.profile)
+        .map_err(Failure::usage)?;
     let release = match &args.select.release {
         Some(name) => specs.release(name).map_err(Failure::usage)?,
         None => specs.latest_release(),
     };
-    let plan = Plan::new(&specs, profile, &release.name, &args.select.only, &args.select.skip).map_err(Failure::usage)?;
+    let plan = Plan::new(
+        &specs,
+        profile,
+        &release.name,
+        &args.select.only,
+        &args.select.skip,
+    )
+    .map_err(Failure::usage)?;
     let setups = plan_of::setups(&plan.items);
     if args.format == Format::Json {
         print_json(&json!({
@@ -101,19 +134,41 @@ pub(super) fn plan(args: &PlanArgs) -> Done {
         }))?;
         return Ok(exit_code::OK);
     }
-    let mut text = format!("profile {} for Kubeflow {}: {} checks\n", plan.profile, plan.release, plan.items.len());
+    let mut text = format!(
+        "profile {} for Kubeflow {}: {} checks\n",
+        plan.profile,
+        plan.release,
+        plan.items.len()
+    );
     for planned in &plan.items {
         let needs: Vec<&str> = planned.check.needs.iter().map(|s| s.id).collect();
-        let _ = writeln!(text, "  {}{}", planned.requirement.id, if needs.is_empty() { String::new() } else { format!("  after {}", needs.join(", ")) });
+        let _ = writeln!(
+            text,
+            "  {}{}",
+            planned.requirement.id,
+            if needs.is_empty() {
+                String::new()
+            } else {
+                format!("  after {}", needs.join(", "))
+            }
+        );
     }
     let _ = writeln!(text, "{} shared set-ups, each made once:", setups.len());
     for setup in &setups {
-        let readers = plan.items.iter().filter(|p| p.check.needs.iter().any(|s| s.id == setup.id)).count();
+        let readers = plan
+            .items
+            .iter()
+            .filter(|p| p.check.needs.iter().any(|s| s.id == setup.id))
+            .count();
         let _ = writeln!(text, "  {}  read by {readers}", setup.id);
     }
     text.push_str("timeouts (--timeout NAME=DURATION):\n");
     for named in checks::timeouts::ALL {
-        let _ = writeln!(text, "  {:24} {:>4}s  {}", named.name, named.seconds, named.what);
+        let _ = writeln!(
+            text,
+            "  {:24} {:>4}s  {}",
+            named.name, named.seconds, named.what
+        );
     }
     print(&text)?;
     Ok(exit_code::OK)
@@ -122,7 +177,9 @@ pub(super) fn plan(args: &PlanArgs) -> Done {
 pub(super) fn images(args: &ImagesArgs) -> Done {
     let image = image(args.registry.as_deref(), &Config::default());
     match args.format {
-        Format::Json => print_json(&[json!({"name": image, "what": "everything that runs in the cluster"})])?,
+        Format::Json => {
+            print_json(&[json!({"name": image, "what": "everything that runs in the cluster"})])?
+        }
         Format::Text => print(&format!("{image}\n"))?,
     }
     Ok(exit_code::OK)
@@ -134,15 +191,22 @@ pub(super) fn rbac(args: &RbacArgs) -> Done {
             account
                 .split_once('/')
                 .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
-                .ok_or_else(|| Failure::usage(format!("`--bind {account}` is not NAMESPACE/NAME")))?,
+                .ok_or_else(|| {
+                    Failure::usage(format!("`--bind {account}` is not NAMESPACE/NAME"))
+                })?,
         ),
         None => None,
     };
     let manifests = rbac::manifests(account);
     match args.format {
-        Format::Json => print_json(&json!({"apiVersion": "v1", "kind": "List", "items": manifests}))?,
+        Format::Json => {
+            print_json(&json!({"apiVersion": "v1", "kind": "List", "items": manifests}))?
+        }
         Format::Text => {
-            let documents: Result<Vec<String>, _> = manifests.iter().map(|m| serde_saphyr::to_string(m)).collect();
+            let documents: Result<Vec<String>, _> = manifests
+                .iter()
+                .map(|m| serde_saphyr::to_string(m))
+                .collect();
             print(&documents.map_err(Failure::incomplete)?.join("---\n"))?;
         }
     }
@@ -158,21 +222,29 @@ pub(super) fn completions(args: &CompletionsArgs) -> Done {
 
 pub(super) fn man() -> Done {
     let mut out = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut out).map_err(Failure::incomplete)?;
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut out)
+        .map_err(Failure::incomplete)?;
     print(&String::from_utf8_lossy(&out))?;
     Ok(exit_code::OK)
 }
 
 pub(super) async fn evidence(args: EvidenceArgs) -> Done {
     let path = args.dir.join("evidence.tar.gz");
-    let recording = Recording::read(&path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
+    let recording =
+        Recording::read(&path).map_err(|e| Failure::usage(format!("{}: {e}", path.display())))?;
     if args.replay {
         return replay(&args, &recording).await;
     }
     let Some(id) = &args.id else {
         let mut text = String::new();
         for (path, evidence) in &recording.evidence {
-            let _ = writeln!(text, "{:5} exchanges  {}", evidence.exchanges.len(), path.trim_end_matches(".json"));
+            let _ = writeln!(
+                text,
+                "{:5} exchanges  {}",
+                evidence.exchanges.len(),
+                path.trim_end_matches(".json")
+            );
         }
         match args.format {
             Format::Json => print_json(&recording.evidence.keys().collect::<Vec<_>>())?,
@@ -180,10 +252,16 @@ pub(super) async fn evidence(args: EvidenceArgs) -> Done {
         }
         return Ok(exit_code::OK);
     };
-    let evidence = recording.evidence.get(&format!("{id}.json")).ok_or_else(|| {
-        let known = recording.evidence.keys().map(|k| k.trim_end_matches(".json"));
-        Failure::usage(spec::Unknown::new("evidence", id, known))
-    })?;
+    let evidence = recording
+        .evidence
+        .get(&format!("{id}.json"))
+        .ok_or_else(|| {
+            let known = recording
+                .evidence
+                .keys()
+                .map(|k| k.trim_end_matches(".json"));
+            Failure::usage(spec::Unknown::new("evidence", id, known))
+        })?;
     match args.format {
         Format::Json => print_json(evidence)?,
         Format::Text => print(&readable(evidence))?,
@@ -193,9 +271,16 @@ pub(super) async fn evidence(args: EvidenceArgs) -> Done {
 
 /// The exchanges of one check as a person reads them.
 fn readable(evidence: &Evidence) -> String {
-    let mut text = format!("{} of run {}, attempt {}\n", evidence.id, evidence.run, evidence.attempt);
+    let mut text = format!(
+        "{} of run {}, attempt {}\n",
+        evidence.id, evidence.run, evidence.attempt
+    );
     for (id, attempt) in &evidence.uses {
-        let _ = writeln!(text, "builds on {}", Evidence::path(id, *attempt).trim_end_matches(".json"));
+        let _ = writeln!(
+            text,
+            "builds on {}",
+            Evidence::path(id, *attempt).trim_end_matches(".json")
+        );
     }
     for exchange in &evidence.exchanges {
         exchange_text(exchange, &mut text);
@@ -212,7 +297,14 @@ fn readable(evidence: &Evidence) -> String {
 fn exchange_text(exchange: &Exchange, text: &mut String) {
     let seconds = |ms: u64| format!("{}.{:03}", ms / 1000, ms % 1000);
     let asked = &exchange.asked;
-    let _ = writeln!(text, "\n{:>9} s  {} {} {}", seconds(exchange.at), asked.method, asked.to, asked.path);
+    let _ = writeln!(
+        text,
+        "\n{:>9} s  {} {} {}",
+        seconds(exchange.at),
+        asked.method,
+        asked.to,
+        asked.path
+    );
     if !asked.body.is_empty() {
         let _ = writeln!(text, "             > {}", body_text(&asked.body));
     }
@@ -225,9 +317,18 @@ fn exchange_text(exchange: &Exchange, text: &mut String) {
         }
         Reply::Lines { lines, ended } => {
             for (at, line) in lines {
-                let _ = writeln!(text, "{:>9} s  < {}", seconds(*at), shorten(&line.to_string(), 2000));
+                let _ = writeln!(
+                    text,
+                    "{:>9} s  < {}",
+                    seconds(*at),
+                    shorten(&line.to_string(), 2000)
+                );
             }
-            let _ = writeln!(text, "{:>9} s  stream ended: {ended:?}", seconds(exchange.end));
+            let _ = writeln!(
+                text,
+                "{:>9} s  stream ended: {ended:?}",
+                seconds(exchange.end)
+            );
         }
         Reply::Error(error) => {
             let _ = writeln!(text, "{:>9} s  no answer: {error}", seconds(exchange.end));
@@ -248,7 +349,11 @@ fn body_text(body: &Body) -> String {
 async fn replay(args: &EvidenceArgs, recording: &Recording) -> Done {
     let results = Results::read(&args.dir.join(model::RESULTS_FILE)).map_err(Failure::usage)?;
     let (mut same, mut other) = (0, Vec::new());
-    for check in results.checks.iter().filter(|c| args.id.as_ref().is_none_or(|id| *id == c.id)) {
+    for check in results
+        .checks
+        .iter()
+        .filter(|c| args.id.as_ref().is_none_or(|id| *id == c.id))
+    {
         match recording.judge(check).await {
             Ok(()) => same += 1,
             Err(why) => other.push(format!("{}: {why}", check.id)),
@@ -258,9 +363,15 @@ async fn replay(args: &EvidenceArgs, recording: &Recording) -> Done {
         Format::Json => print_json(&json!({"same": same, "different": other}))?,
         Format::Text => {
             let lines: String = other.iter().map(|l| format!("  {l}\n")).collect();
-            print(&format!("{same} checks come to the same outcome over their evidence, {} do not\n{lines}", other.len()))?;
+            print(&format!(
+                "{same} checks come to the same outcome over their evidence, {} do not\n{lines}",
+                other.len()
+            ))?;
         }
     }
-    Ok(if other.is_empty() && same > 0 { exit_code::OK } else { exit_code::NO })
+    Ok(if other.is_empty() && same > 0 {
+        exit_code::OK
+    } else {
+        exit_code::NO
+    })
 }
-

@@ -20,18 +20,78 @@ const WRITE: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
 /// What a run does, and nothing more. A test runs the suite on the reference as a user with exactly these rights.
 pub const RULES: &[Rule] = &[
-    Rule { group: "", resources: &["namespaces"], verbs: WRITE, component: "" },
-    Rule { group: "", resources: &["nodes"], verbs: &["list"], component: "" },
-    Rule { group: "", resources: &["pods", "configmaps", "persistentvolumeclaims"], verbs: WRITE, component: "" },
-    Rule { group: "", resources: &["services", "serviceaccounts"], verbs: WRITE, component: "" },
-    Rule { group: "", resources: &["pods/log"], verbs: &["get"], component: "" },
-    Rule { group: "", resources: &["pods/portforward"], verbs: &["create", "get"], component: "" },
-    Rule { group: "", resources: &["events"], verbs: &["list"], component: "" },
-    Rule { group: "", resources: &["serviceaccounts/token"], verbs: &["create"], component: "" },
-    Rule { group: "apps", resources: &["deployments", "statefulsets"], verbs: WRITE, component: "" },
-    Rule { group: "batch", resources: &["jobs"], verbs: READ, component: "" },
-    Rule { group: "autoscaling", resources: &["horizontalpodautoscalers"], verbs: READ, component: "kserve" },
-    Rule { group: "apiextensions.k8s.io", resources: &["customresourcedefinitions"], verbs: READ, component: "" },
+    Rule {
+        group: "",
+        resources: &["namespaces"],
+        verbs: WRITE,
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["nodes"],
+        verbs: &["list"],
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["pods", "configmaps", "persistentvolumeclaims"],
+        verbs: WRITE,
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["services", "serviceaccounts"],
+        verbs: WRITE,
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["pods/log"],
+        verbs: &["get"],
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["pods/portforward"],
+        verbs: &["create", "get"],
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["events"],
+        verbs: &["list"],
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["serviceaccounts/token"],
+        verbs: &["create"],
+        component: "",
+    },
+    Rule {
+        group: "apps",
+        resources: &["deployments", "statefulsets"],
+        verbs: WRITE,
+        component: "",
+    },
+    Rule {
+        group: "batch",
+        resources: &["jobs"],
+        verbs: READ,
+        component: "",
+    },
+    Rule {
+        group: "autoscaling",
+        resources: &["horizontalpodautoscalers"],
+        verbs: READ,
+        component: "kserve",
+    },
+    Rule {
+        group: "apiextensions.k8s.io",
+        resources: &["customresourcedefinitions"],
+        verbs: READ,
+        component: "",
+    },
     Rule {
         group: "admissionregistration.k8s.io",
         resources: &["validatingwebhookconfigurations"],
@@ -44,13 +104,39 @@ pub const RULES: &[Rule] = &[
         verbs: &["create"],
         component: "",
     },
-    Rule { group: "kubeflow.org", resources: &["profiles"], verbs: WRITE, component: "" },
-    Rule { group: "kubeflow.org", resources: &["notebooks"], verbs: WRITE, component: "notebooks" },
-    Rule { group: "kubeflow.org", resources: &["experiments", "experiments/status"], verbs: WRITE, component: "katib" },
-    Rule { group: "kubeflow.org", resources: &["trials", "suggestions"], verbs: READ, component: "katib" },
+    Rule {
+        group: "kubeflow.org",
+        resources: &["profiles"],
+        verbs: WRITE,
+        component: "",
+    },
+    Rule {
+        group: "kubeflow.org",
+        resources: &["notebooks"],
+        verbs: WRITE,
+        component: "notebooks",
+    },
+    Rule {
+        group: "kubeflow.org",
+        resources: &["experiments", "experiments/status"],
+        verbs: WRITE,
+        component: "katib",
+    },
+    Rule {
+        group: "kubeflow.org",
+        resources: &["trials", "suggestions"],
+        verbs: READ,
+        component: "katib",
+    },
     Rule {
         group: "serving.kserve.io",
-        resources: &["inferenceservices", "servingruntimes", "clusterservingruntimes", "inferencegraphs", "trainedmodels"],
+        resources: &[
+            "inferenceservices",
+            "servingruntimes",
+            "clusterservingruntimes",
+            "inferencegraphs",
+            "trainedmodels",
+        ],
         verbs: WRITE,
         component: "kserve",
     },
@@ -58,7 +144,9 @@ pub const RULES: &[Rule] = &[
 
 /// The rules that a run over these components needs.
 pub fn rules<'a>(components: &'a [&'a str]) -> impl Iterator<Item = &'static Rule> + 'a {
-    RULES.iter().filter(|rule| rule.component.is_empty() || components.contains(&rule.component))
+    RULES
+        .iter()
+        .filter(|rule| rule.component.is_empty() || components.contains(&rule.component))
 }
 
 /// The ClusterRole of the suite; with `account` (namespace, name) its binding too.

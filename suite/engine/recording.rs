@@ -140,32 +140,80 @@ impl Recording {
 
     /// Executes a check again and compares it with its result, to the byte. The error says what differs.
     pub async fn judge(&self, result: &CheckResult) -> Result<(), String> {
-        let evidence = result.evidence.as_ref().ok_or("the result names no evidence")?;
-        let check = checks::find(&result.id).ok_or("this version of the suite has no such check")?;
-        let attempt = self.evidence.get(&evidence.path).ok_or("the evidence that it names is not there")?.attempt;
+        let evidence = result
+            .evidence
+            .as_ref()
+            .ok_or("the result names no evidence")?;
+        let check =
+            checks::find(&result.id).ok_or("this version of the suite has no such check")?;
+        let attempt = self
+            .evidence
+            .get(&evidence.path)
+            .ok_or("the evidence that it names is not there")?
+            .attempt;
         if evidence.path != Evidence::path(check.id, attempt) {
-            return Err(format!("the evidence `{}` is not this check's", evidence.path));
+            return Err(format!(
+                "the evidence `{}` is not this check's",
+                evidence.path
+            ));
         }
-        let applicable = matches!(result.outcome, model::Outcome::Passed | model::Outcome::Failed)
-            || !self.evidence[&evidence.path].exchanges.is_empty();
+        let applicable = matches!(
+            result.outcome,
+            model::Outcome::Passed | model::Outcome::Failed
+        ) || !self.evidence[&evidence.path].exchanges.is_empty();
         if !applicable && self.evidence[&evidence.path].uses.is_empty() {
             // Nothing was asked: the outcome follows from the facts, not from exchanges.
             return Ok(());
         }
-        let replayed = self.replay(check, attempt).await.ok_or("there is no evidence of it")?;
+        let replayed = self
+            .replay(check, attempt)
+            .await
+            .ok_or("there is no evidence of it")?;
         let again = result.clone().ended(&replayed.outcome);
-        let seconds = model::seconds(std::time::Duration::from_millis(replayed.ended - replayed.started));
+        let seconds = model::seconds(std::time::Duration::from_millis(
+            replayed.ended - replayed.started,
+        ));
         for (what, seen, said) in [
-            ("outcome", format!("{}", again.outcome), format!("{}", result.outcome)),
-            ("reason", format!("{:?}", again.reason), format!("{:?}", result.reason)),
-            ("message", format!("{:?}", again.message), format!("{:?}", result.message)),
-            ("expected", format!("{:?}", again.expected), format!("{:?}", result.expected)),
-            ("observed", format!("{:?}", again.observed), format!("{:?}", result.observed)),
-            ("lastState", format!("{:?}", again.last_state), format!("{:?}", result.last_state)),
-            ("seconds", format!("{seconds}"), format!("{}", result.seconds)),
+            (
+                "outcome",
+                format!("{}", again.outcome),
+                format!("{}", result.outcome),
+            ),
+            (
+                "reason",
+                format!("{:?}", again.reason),
+                format!("{:?}", result.reason),
+            ),
+            (
+                "message",
+                format!("{:?}", again.message),
+                format!("{:?}", result.message),
+            ),
+            (
+                "expected",
+                format!("{:?}", again.expected),
+                format!("{:?}", result.expected),
+            ),
+            (
+                "observed",
+                format!("{:?}", again.observed),
+                format!("{:?}", result.observed),
+            ),
+            (
+                "lastState",
+                format!("{:?}", again.last_state),
+                format!("{:?}", result.last_state),
+            ),
+            (
+                "seconds",
+                format!("{seconds}"),
+                format!("{}", result.seconds),
+            ),
         ] {
             if seen != said {
-                return Err(format!("its {what} is {said} in the result and {seen} over the evidence"));
+                return Err(format!(
+                    "its {what} is {said} in the result and {seen} over the evidence"
+                ));
             }
         }
         Ok(())
