@@ -14,6 +14,7 @@
 
 mod cx;
 mod http;
+pub mod katib;
 mod kube;
 pub mod timeouts;
 
@@ -121,9 +122,10 @@ macro_rules! setups {
 
 /// All checks, by component in the order of [`crate::COMPONENTS`].
 pub fn all() -> impl Iterator<Item = &'static Check> {
-    [].iter()
-        .copied()
-        .flat_map(|table: &'static [Check]| table.iter())
+    [katib::TABLES]
+        .into_iter()
+        .flatten()
+        .flat_map(|table| table.iter())
 }
 
 /// The check of a requirement.
