@@ -2,8 +2,11 @@
 //!
 //! [`model::Results`] is the truth; `junit.xml`, `report.html` and the console text can each be made again from it.
 
+pub mod console;
+pub mod html;
 pub mod junit;
 pub mod model;
+pub mod progress;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod text;

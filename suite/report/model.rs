@@ -811,7 +811,7 @@ pub fn verdict(
     because(failed.len(), "failed", &failed);
     because(could_not_run.len(), "could not run", &could_not_run);
     because(missing.len(), "left no result", &missing);
-    because(astray.len(), "not in the plan, or in it once", &astray);
+    because(astray.len(), "not planned, or there twice", &astray);
     if !complete {
         reasons.push("the run did not come to its end".to_owned());
     }
@@ -958,14 +958,14 @@ mod tests {
                 &["a"],
                 true,
                 Incomplete,
-                "1 check not in the plan, or in it once: a",
+                "1 check not planned, or there twice: a",
             ),
             (
                 &[("a", Passed), ("z", Passed)],
                 &["a"],
                 true,
                 Incomplete,
-                "1 check not in the plan, or in it once: z",
+                "1 check not planned, or there twice: z",
             ),
         ];
         for (checks, planned, complete, expected, reason) in cases {
