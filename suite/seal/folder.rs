@@ -656,4 +656,90 @@ mod tests {
              --type https://in-toto.io/attestation/test-result/v0.1 'it'\\''s a/dir/results.json'"
         );
     }
+
+    /// Runs a line of shell with a cosign as `cosign`, and says whether it succeeded.
+    fn shell(cosign: &Path, line: &str) -> bool {
+        let bin = cosign.parent().unwrap().to_str().unwrap();
+        let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+        let home = tempfile::tempdir().unwrap();
+        let mut command = std::process::Command::new("sh");
+        let command = command
+            .args(["-c", line])
+            .env("PATH", path)
+            .env("HOME", home.path());
+        let output = command.env("COSIGN_PASSWORD", "secret").output().unwrap();
+        output.status.success()
+    }
+
+    /// Set `COSIGN` to the paths of one or more cosigns, separated by colons, to ask them.
+    #[test]
+    fn stock_cosign_agrees() {
+        let Some(cosigns) = std::env::var_os("COSIGN") else {
+            return;
+        };
+        for cosign in std::env::split_paths(&cosigns) {
+            // What is signed here verifies there, file by file, and no longer once a byte is changed.
+            let (folder, keys) = (signed(), tempfile::tempdir().unwrap());
+            let public_key = keys.path().join("k.pub");
+            fs::write(&public_key, public().to_pem()).unwrap();
+            let verified = verify(folder.path(), &public()).unwrap();
+            let commands = cosign_commands(folder.path(), &public_key, &verified);
+            assert_eq!(commands.len(), RESULT_FILES.len());
+            for (name, command) in RESULT_FILES.iter().zip(&commands) {
+                assert!(shell(&cosign, command), "{cosign:?}: {command}");
+                let path = folder.path().join(name);
+                let original = fs::read(&path).unwrap();
+                let mut changed = original.clone();
+                changed[original.len() / 2] ^= 1;
+                fs::write(&path, changed).unwrap();
+                assert!(!shell(&cosign, command), "{cosign:?}: {command}");
+                assert!(verify(folder.path(), &public()).is_err());
+                fs::write(&path, &original).unwrap();
+            }
+
+            // A pair made there opens here, and what it signs over our statement verifies here.
+            let prefix = keys.path().join("theirs");
+            let prefix = prefix.to_str().unwrap();
+            assert!(shell(
+                &cosign,
+                &format!("cosign generate-key-pair --output-key-prefix {prefix}")
+            ));
+            let theirs = PrivateKey::read(&keys.path().join("theirs.key"), b"secret").unwrap();
+            let trusted = PublicKey::read(&keys.path().join("theirs.pub")).unwrap();
+            assert_eq!(theirs.public(), trusted);
+            let statement = keys.path().join("statement.json");
+            fs::write(&statement, verified.statement.to_json()).unwrap();
+            let [root, attestation, results] =
+                [TRUSTED_ROOT_FILE, ATTESTATION_FILE, RESULTS_FILE].map(|f| folder.path().join(f));
+            fs::remove_file(&attestation).unwrap();
+            let attest = |key: &str| {
+                let new = format!(
+                    "cosign signing-config create --out {prefix}.sc.json && cosign attest-blob --key {key} --yes \
+                     --statement {0} --signing-config {prefix}.sc.json --trusted-root {1} --bundle {2} {3}",
+                    statement.display(),
+                    root.display(),
+                    attestation.display(),
+                    results.display()
+                );
+                let old = format!(
+                    "cosign attest-blob --key {key} --yes --statement {0} --tlog-upload=false \
+                     --new-bundle-format --bundle {1} {2}",
+                    statement.display(),
+                    attestation.display(),
+                    results.display()
+                );
+                assert!(shell(&cosign, &new) || shell(&cosign, &old), "{cosign:?}");
+            };
+            attest(&format!("{prefix}.key"));
+            let found = verify(folder.path(), &trusted).unwrap();
+            assert_eq!(found.statement, verified.statement);
+
+            // A pair made here signs there.
+            let (ours, _) = theirs
+                .write_pair(&keys.path().join("ours"), b"secret")
+                .unwrap();
+            attest(ours.to_str().unwrap());
+            verify(folder.path(), &trusted).unwrap();
+        }
+    }
 }
