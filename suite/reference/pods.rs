@@ -1,6 +1,7 @@
 //! Runs the suite's workloads as the containers of the reference's pods.
 
 use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,6 +16,9 @@ use crate::{
 
 /// The images that exist in the reference: the suite's own, by whatever registry and tag.
 const IMAGE: &str = "kfconform";
+
+/// An address at which nothing listens.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Runs [`workload::run`] in-process.
 #[derive(Debug)]
@@ -56,8 +60,11 @@ impl Runtime for Workloads {
                 async move { network.listen(port).await }.boxed()
             }),
             resolve: Arc::new(move |address| {
-                let (host, port) = address.rsplit_once(':')?;
-                resolver.resolve(host, port.parse().ok()?)
+                let known = address
+                    .rsplit_once(':')
+                    .and_then(|(host, port)| resolver.resolve(host, port.parse().ok()?));
+                // There is no other network: a name that is not known is refused, and never asked of the system.
+                Some(known.unwrap_or(NOWHERE))
             }),
             map_path: Arc::new(move |path| real_path(&container, path)),
             out: Arc::new(move |line| out.line(line)),
@@ -80,11 +87,11 @@ impl Runtime for Workloads {
     }
 }
 
-/// Where a container's path really is: in a mounted volume, else nowhere that exists.
+/// Where a container's path really is: in a mounted volume, else below a path at which nothing can be made.
 fn real_path(container: &ContainerStart, path: &Path) -> PathBuf {
     path.to_str()
         .and_then(|path| container.path(path))
         .unwrap_or_else(|| {
-            PathBuf::from("/nonexistent/kfconform").join(path.strip_prefix("/").unwrap_or(path))
+            PathBuf::from("/dev/null/container").join(path.strip_prefix("/").unwrap_or(path))
         })
 }

@@ -1,0 +1,72 @@
+//! What the integration tests share: a run on the embedded reference.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::sync::Arc;
+
+use kfconform::{
+    checks::Timeouts,
+    clock::Clock,
+    cluster::{Config, Target},
+    engine::{self, Interrupt, RunOptions},
+    reference::{self, Reference, ReferenceOptions},
+    report::model::Results,
+    spec::Specs,
+};
+use tokio::sync::{mpsc, watch};
+
+/// The options of a run on a reference.
+pub fn options(reference: &Reference) -> RunOptions {
+    RunOptions {
+        id: engine::new_run_id(),
+        clock: Clock::wall(),
+        target: Target { kubeconfig_text: Some(reference.kubeconfig()), ..Target::default() },
+        reference: true,
+        config: Config::default(),
+        specs: Arc::new(Specs::embedded().clone()),
+        specs_overridden: false,
+        profile: "all".to_owned(),
+        release: None,
+        only: Vec::new(),
+        skip: Vec::new(),
+        jobs: 16,
+        timeouts: Timeouts::default(),
+        image: "kubeflow/kfconform:test".to_owned(),
+        arguments: Vec::new(),
+        faults: Vec::new(),
+        out: None,
+        resume: false,
+        keep: false,
+    }
+}
+
+/// Runs everything on a reference with these faults; the result folder goes with the second value.
+pub async fn run_reference(faults: &[&str]) -> (Results, tempfile::TempDir) {
+    kfconform::install_crypto();
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let reference = Reference::start(ReferenceOptions { faults: faults.clone(), ..ReferenceOptions::default() })
+        .await
+        .expect("the reference starts");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut options = options(&reference);
+    options.faults = faults;
+    options.out = Some(dir.path().to_owned());
+    let (events, _) = mpsc::unbounded_channel();
+    let (_keep, interrupt) = watch::channel(Interrupt::No);
+    let results = engine::run(options, events, interrupt).await.expect("the run comes to its end");
+    (results, dir)
+}
+
+/// The first fault of each component.
+pub fn one_fault_of_each_component() -> Vec<&'static str> {
+    let mut seen = Vec::new();
+    let mut out = Vec::new();
+    for fault in reference::faults() {
+        let component = fault.id.split('/').next().unwrap_or_default();
+        if !seen.contains(&component) {
+            seen.push(component);
+            out.push(fault.id);
+        }
+    }
+    out
+}
