@@ -88,6 +88,12 @@ pub(super) fn uid_of(purpose: &str, name: &str) -> String {
     uuid(hash.finalize().into())
 }
 
+/// The SHA-256 of a text, in hexadecimal digits.
+pub(super) fn digest(text: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(text).into();
+    hex(&digest)
+}
+
 /// A short hash of a text, as in the names of ReplicaSets.
 pub(super) fn short_hash(text: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(text).into();

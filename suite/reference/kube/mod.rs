@@ -62,15 +62,26 @@ mod builtin;
 mod client;
 mod controller;
 mod delete;
+mod discovery;
 mod gc;
 mod http;
 mod ids;
+mod jobs;
 mod kubelet;
+mod lists;
+mod logs;
+mod mounts;
 mod names;
 mod namespaces;
 mod patch;
+mod podrun;
 mod pods;
+mod portforward;
+mod probe;
+mod proxy;
 mod registry;
+mod reviews;
+mod routes;
 mod runtime;
 mod scale;
 mod schema;
@@ -78,7 +89,9 @@ mod selectors;
 mod services;
 mod status;
 mod store;
+mod table;
 mod verbs;
+mod watch;
 mod workloads;
 mod world;
 
@@ -115,4 +128,10 @@ fn encode_url(bytes: &[u8]) -> String {
 
 fn decode(text: &str) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+fn decode_url(text: &str) -> Option<Vec<u8>> {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(text)
+        .ok()
 }

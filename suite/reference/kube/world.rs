@@ -1,6 +1,6 @@
 //! A world: one embedded cluster, with all that runs in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -104,6 +104,8 @@ struct Core {
     kubelet: Kubelet,
     stopper: Stopper,
     next_address: AtomicU32,
+    next_pod_address: AtomicU32,
+    applied: Mutex<HashMap<(String, String), Value>>,
     directory: Mutex<Option<PathBuf>>,
 }
 
@@ -177,6 +179,8 @@ impl World {
                 kubelet: Kubelet::default(),
                 stopper: Stopper::new(),
                 next_address: AtomicU32::new(1),
+                next_pod_address: AtomicU32::new(2),
+                applied: Mutex::new(HashMap::new()),
                 directory: Mutex::new(None),
                 store,
                 options,
@@ -477,6 +481,43 @@ impl World {
             .fetch_add(1, Ordering::Relaxed)
             .to_be_bytes();
         format!("10.{}.{b}.{c}", 96_u8.wrapping_add(a))
+    }
+
+    /// An unused address of the pods' network.
+    pub(super) fn next_pod_address(&self) -> String {
+        let [_, a, b, c] = self
+            .core
+            .next_pod_address
+            .fetch_add(1, Ordering::Relaxed)
+            .to_be_bytes();
+        format!("10.{}.{b}.{c}", 244_u8.wrapping_add(a))
+    }
+
+    /// Keeps what a manager applied, so that its next apply can remove what it then leaves out.
+    pub(super) fn remember_applied(&self, object: &Value, manager: &str, applied: &Value) {
+        let uid = object["metadata"]["uid"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        self.core
+            .applied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((uid, manager.to_owned()), applied.clone());
+    }
+
+    /// What a manager applied to this object before.
+    pub(super) fn applied_before(&self, object: &Value, manager: &str) -> Option<Value> {
+        let uid = object["metadata"]["uid"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        self.core
+            .applied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&(uid, manager.to_owned()))
+            .cloned()
     }
 
     /// What every new object of some types brings with it at once.
