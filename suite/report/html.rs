@@ -114,7 +114,7 @@ fn facts(results: &Results) -> Markup {
         ("Started", run.started.to_string()),
         ("Took", format!("{:.1} s", timing.wall_seconds)),
         ("Suite", suite.version.clone()),
-        ("Requirements", suite.specs_digest.clone()),
+        ("Digest of the requirements", suite.specs_digest.clone()),
     ];
     if let (Some(longest), Some(ratio)) = (&timing.longest_setup, timing.ratio) {
         let text = format!(

@@ -57,6 +57,14 @@ pub enum KeyError {
         /// The key's file.
         path: PathBuf,
     },
+    /// The key in a file is not as it should be.
+    #[error("`{}`: {source}", path.display())]
+    In {
+        /// The key's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<KeyError>,
+    },
     /// It is no PEM file with an encrypted private key.
     #[error(
         "it is not an encrypted private key (`{PEM_LABEL}`); `kfconform keygen` makes one, and \
@@ -211,7 +219,7 @@ impl PrivateKey {
 
     /// Reads `PREFIX.key`.
     pub fn read(path: &Path, password: &[u8]) -> Result<Self, KeyError> {
-        Self::open(&Zeroizing::new(read(path)?), password)
+        Self::open(&Zeroizing::new(read(path)?), password).map_err(in_file(path))
     }
 
     /// Writes `PREFIX.key`, readable by its owner alone, and `PREFIX.pub`. A file that is there
@@ -227,6 +235,14 @@ impl PrivateKey {
             PathBuf::from(path)
         };
         let (key, public) = (with(".key"), with(".pub"));
+        if public.exists() {
+            // Before the private key is written: half a pair helps nobody.
+            return Err(KeyError::Io {
+                verb: "write",
+                path: public,
+                source: std::io::ErrorKind::AlreadyExists.into(),
+            });
+        }
         write_new(&key, &self.encrypt(password)?, 0o600)?;
         write_new(&public, &self.public().to_pem(), 0o644)?;
         Ok((key, public))
@@ -259,7 +275,7 @@ impl PublicKey {
 
     /// Reads `PREFIX.pub`.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        Self::from_pem(&read(path)?)
+        Self::from_pem(&read(path)?).map_err(in_file(path))
     }
 
     /// The text of `PREFIX.pub`.
@@ -298,6 +314,13 @@ fn random<const N: usize>() -> Result<[u8; N], KeyError> {
         .try_fill_bytes(&mut bytes)
         .map_err(|_| KeyError::Random)?;
     Ok(bytes)
+}
+
+fn in_file(path: &Path) -> impl FnOnce(KeyError) -> KeyError {
+    move |source| KeyError::In {
+        path: path.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
@@ -397,14 +420,13 @@ mod tests {
             PrivateKey::read(&private, b"x").unwrap().public(),
             key.public()
         );
-        assert!(matches!(
-            PrivateKey::read(&private, b"y"),
-            Err(KeyError::Password)
-        ));
-        assert!(matches!(
-            PrivateKey::read(&private, b""),
-            Err(KeyError::Password)
-        ));
+        for wrong in ["y", ""] {
+            let error = PrivateKey::read(&private, wrong.as_bytes()).unwrap_err();
+            let KeyError::In { source, .. } = error else {
+                panic!("{error}");
+            };
+            assert!(matches!(*source, KeyError::Password), "{source}");
+        }
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -420,6 +442,18 @@ mod tests {
             Err(KeyError::Io { verb: "write", .. })
         ));
         assert_eq!(PublicKey::read(&public).unwrap(), key.public());
+        std::fs::remove_file(&private).unwrap();
+        assert!(again.write_pair(&prefix, b"x").is_err());
+        assert!(!private.exists());
+        let error = PublicKey::read(&{
+            std::fs::write(&private, "x").unwrap();
+            private
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.ends_with("a.b.key`: it is not an ECDSA P-256 public key in PEM"),
+            "{error}"
+        );
     }
 
     /// `rust.key` with another JSON inside, its PEM put on one line of 64 columns each.
