@@ -148,6 +148,29 @@ impl Cx {
         self.kube(request).await
     }
 
+    /// The change `good` of an object is accepted, and `bad`, another change of the same kind, is refused. `what` names
+    /// what is wrong with it. Both are dry runs.
+    pub async fn refuses_patch(
+        &self,
+        kind: &Kind,
+        name: &str,
+        good: &Value,
+        bad: &Value,
+        what: &str,
+    ) -> Outcome {
+        let path = format!("{}?dryRun=All", kind.object_path(self.namespace(), name));
+        let change = |patch: &Value| {
+            Request::new(Endpoint::Kubernetes, "PATCH", path.clone())
+                .content("application/merge-patch+json", Body::Json(patch.clone()))
+        };
+        let doing = format!("the change (dry run) of {} `{name}`", kind.kind);
+        accepted(&self.kube(change(good)).await?, &doing)?;
+        refused(
+            &self.kube(change(bad)).await?,
+            &format!("a change of {} `{name}` {what}", kind.kind),
+        )
+    }
+
     /// Deletes an object (background). One that is already gone is fine.
     pub async fn delete(&self, kind: &Kind, name: &str) -> Outcome {
         let answer = self

@@ -15,6 +15,7 @@
 mod cx;
 mod http;
 pub mod katib;
+mod kserve;
 mod kube;
 pub mod timeouts;
 
@@ -122,7 +123,7 @@ macro_rules! setups {
 
 /// All checks, by component in the order of [`crate::COMPONENTS`].
 pub fn all() -> impl Iterator<Item = &'static Check> {
-    [katib::TABLES]
+    [katib::TABLES, kserve::TABLES]
         .into_iter()
         .flatten()
         .flat_map(|table| table.iter())
@@ -152,4 +153,4 @@ pub struct Cleanup {
 }
 
 /// The clean-ups that deleting the run's namespace does not do.
-pub const CLEANUPS: &[Cleanup] = &[];
+pub const CLEANUPS: &[Cleanup] = &[kserve::CLEANUP];

@@ -4,6 +4,7 @@
 //! reference is wrong.
 
 mod fault;
+mod kserve;
 pub mod kube;
 mod pods;
 
@@ -25,7 +26,10 @@ struct Component {
 }
 
 /// The components, in the order of reports.
-const COMPONENTS: &[Component] = &[];
+const COMPONENTS: &[Component] = &[Component {
+    faults: kserve::FAULTS,
+    install: kserve::install,
+}];
 
 /// Every fault, by component.
 pub fn faults() -> impl Iterator<Item = &'static Fault> {

@@ -1,0 +1,242 @@
+//! What admission refuses. Each row of the table is one check: a base object that is accepted, what else must be accepted,
+//! and what must be refused, each as the change to the base (a merge patch). All are dry runs.
+
+use super::{super::prelude::*, merged, predictor};
+
+/// What a row starts from.
+#[derive(Clone, Copy)]
+enum Base {
+    /// fixtures/kserve/predictor.yaml.
+    Predictor,
+    /// fixtures/kserve/graph.yaml.
+    Graph,
+}
+
+/// Declares the table; `accepts` and `refuses` are JSON.
+macro_rules! admission_checks {
+    ($($id:literal => $base:ident {
+        accepts: [$($good:tt),* $(,)?],
+        refuses: {$($what:literal: $bad:tt),+ $(,)?} $(,)?
+    })*) => {
+        /// The checks of this module, in the order in which reports list them.
+        pub const CHECKS: &[Check] = &[$(Check {
+            id: $id,
+            needs: &[],
+            run: |cx| Box::pin(holds(
+                cx,
+                Base::$base,
+                vec![$(json!($good)),*],
+                vec![$(($what, json!($bad))),+],
+            )),
+        }),*];
+    };
+}
+
+async fn holds(
+    cx: &Cx,
+    base: Base,
+    accepts: Vec<Value>,
+    refuses: Vec<(&'static str, Value)>,
+) -> Outcome {
+    let (kind, good) = match base {
+        Base::Predictor => (&INFERENCE_SERVICE, predictor(cx, "twin")?),
+        Base::Graph => {
+            let name = cx.name("twin");
+            let object = cx.fixture("kserve/graph.yaml", &[("name", &name)])?;
+            (&INFERENCE_GRAPH, object)
+        }
+    };
+    cx.dry_run(kind, &good).await?;
+    for change in &accepts {
+        cx.dry_run(kind, &merged(&good, change)).await?;
+    }
+    for (what, change) in &refuses {
+        cx.refuses_only(kind, &merged(&good, change), what).await?;
+    }
+    Ok(())
+}
+
+admission_checks! {
+    "kserve/admission/refuses-bad-names" => Predictor {
+        accepts: [{"metadata": {"name": "abc-1"}}],
+        refuses: {
+            "whose name begins with a digit": {"metadata": {"name": "1abc"}},
+            "whose name has a dot": {"metadata": {"name": "a.b"}},
+        },
+    }
+    "kserve/admission/refuses-no-predictor" => Predictor {
+        accepts: [],
+        refuses: {
+            "whose predictor runs nothing": {"spec": {"predictor": {"containers": null}}},
+        },
+    }
+    "kserve/admission/refuses-two-predictors" => Predictor {
+        accepts: [{"spec": {"predictor": {"containers": null, "sklearn": {"storageUri": "s3://a/b"}}}}],
+        refuses: {
+            "with two frameworks": {"spec": {"predictor": {
+                "containers": null,
+                "sklearn": {"storageUri": "s3://a/b"},
+                "xgboost": {"storageUri": "s3://a/b"},
+            }}},
+        },
+    }
+    "kserve/admission/refuses-min-above-max" => Predictor {
+        accepts: [
+            {"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}},
+            {"spec": {"predictor": {"minReplicas": 3, "maxReplicas": 0}}},
+        ],
+        refuses: {
+            "whose minReplicas is above its maxReplicas": {"spec": {"predictor": {"minReplicas": 3, "maxReplicas": 2}}},
+        },
+    }
+    "kserve/admission/refuses-negative-replicas" => Predictor {
+        accepts: [{"spec": {"predictor": {"minReplicas": 0}}}],
+        refuses: {
+            "whose minReplicas is negative": {"spec": {"predictor": {"minReplicas": -1}}},
+            "whose maxReplicas is negative": {"spec": {"predictor": {"maxReplicas": -1}}},
+        },
+    }
+    "kserve/admission/refuses-negative-concurrency" => Predictor {
+        accepts: [{"spec": {"predictor": {"containerConcurrency": 0}}}],
+        refuses: {
+            "whose containerConcurrency is negative": {"spec": {"predictor": {"containerConcurrency": -1}}},
+        },
+    }
+    "kserve/admission/refuses-unknown-logger-mode" => Predictor {
+        accepts: [
+            {"spec": {"predictor": {"logger": {"mode": "all", "url": "http://sink"}}}},
+            {"spec": {"predictor": {"logger": {"mode": "request", "url": "http://sink"}}}},
+            {"spec": {"predictor": {"logger": {"mode": "response", "url": "http://sink"}}}},
+        ],
+        refuses: {
+            "whose logger mode is unknown": {"spec": {"predictor": {"logger": {"mode": "sometimes", "url": "http://sink"}}}},
+        },
+    }
+    "kserve/admission/refuses-unknown-autoscaler" => Predictor {
+        accepts: [
+            {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}}},
+            {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "external"}}},
+        ],
+        refuses: {
+            "whose autoscaler class is unknown": {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "magic"}}},
+        },
+    }
+    "kserve/admission/refuses-hpa-on-request-metrics" => Predictor {
+        accepts: [
+            {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "cpu"}},
+            },
+            {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "memory"}},
+            },
+        ],
+        refuses: {
+            "that the HPA is to scale by concurrency": {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "concurrency"}},
+            },
+        },
+    }
+    "kserve/admission/refuses-cpu-target-out-of-range" => Predictor {
+        accepts: [
+            {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "cpu", "scaleTarget": 1}},
+            },
+            {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "cpu", "scaleTarget": 100}},
+            },
+        ],
+        refuses: {
+            "whose CPU target is 0 percent": {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "cpu", "scaleTarget": 0}},
+            },
+            "whose CPU target is 101 percent": {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {"scaleMetric": "cpu", "scaleTarget": 101}},
+            },
+        },
+    }
+    "kserve/admission/refuses-unknown-protocol" => Predictor {
+        accepts: [
+            {"spec": {"predictor": {"containers": [{"name": "kserve-container", "image": "x", "env": [{"name": "PROTOCOL", "value": "v1"}]}]}}},
+            {"spec": {"predictor": {"containers": [{"name": "kserve-container", "image": "x", "env": [{"name": "PROTOCOL", "value": "v2"}]}]}}},
+        ],
+        refuses: {
+            "whose container names an unknown protocol": {"spec": {"predictor": {"containers": [
+                {"name": "kserve-container", "image": "x", "env": [{"name": "PROTOCOL", "value": "v9"}]},
+            ]}}},
+        },
+    }
+    "kserve/admission/refuses-empty-transformer" => Predictor {
+        accepts: [{"spec": {"transformer": {"containers": [{"name": "kserve-container", "image": "x"}]}}}],
+        refuses: {
+            "whose transformer runs nothing": {"spec": {"transformer": {"minReplicas": 1}}},
+        },
+    }
+    "kserve/admission/refuses-empty-explainer" => Predictor {
+        accepts: [{"spec": {"explainer": {"containers": [{"name": "kserve-container", "image": "x"}]}}}],
+        refuses: {
+            "whose explainer runs nothing": {"spec": {"explainer": {"minReplicas": 1}}},
+        },
+    }
+    "kserve/admission/refuses-storage-in-collocated-transformer" => Predictor {
+        accepts: [{"spec": {"predictor": {"containers": [
+            {"name": "kserve-container", "image": "x"},
+            {"name": "transformer-container", "image": "x"},
+        ]}}}],
+        refuses: {
+            "whose collocated transformer has a storage URI": {"spec": {"predictor": {"containers": [
+                {"name": "kserve-container", "image": "x"},
+                {"name": "transformer-container", "image": "x", "env": [{"name": "STORAGE_URI", "value": "s3://a/b"}]},
+            ]}}},
+        },
+    }
+    "kserve/graph/refuses-no-root" => Graph {
+        accepts: [],
+        refuses: {
+            "without a root": {"spec": {"nodes": {
+                "root": null,
+                "other": {"routerType": "Sequence", "steps": [{"name": "first", "serviceName": "one"}]},
+            }}},
+        },
+    }
+    "kserve/graph/refuses-incomplete-weights" => Graph {
+        accepts: [{"spec": {"nodes": {"root": {"routerType": "Splitter", "steps": [
+            {"name": "first", "serviceName": "one", "weight": 80},
+            {"name": "second", "serviceName": "two", "weight": 20},
+        ]}}}}],
+        refuses: {
+            "whose weights come to 99": {"spec": {"nodes": {"root": {"routerType": "Splitter", "steps": [
+                {"name": "first", "serviceName": "one", "weight": 80},
+                {"name": "second", "serviceName": "two", "weight": 19},
+            ]}}}},
+            "that splits without a weight": {"spec": {"nodes": {"root": {"routerType": "Splitter", "steps": [
+                {"name": "first", "serviceName": "one", "weight": 100},
+                {"name": "second", "serviceName": "two"},
+            ]}}}},
+        },
+    }
+    "kserve/graph/refuses-unclear-targets" => Graph {
+        accepts: [{"spec": {"nodes": {"root": {"steps": [{"name": "first", "serviceUrl": "http://one"}]}}}}],
+        refuses: {
+            "with a step without target": {"spec": {"nodes": {"root": {"steps": [{"name": "first"}]}}}},
+            "with a step of two targets": {"spec": {"nodes": {"root": {"steps": [
+                {"name": "first", "serviceName": "one", "serviceUrl": "http://one"},
+            ]}}}},
+        },
+    }
+    "kserve/graph/refuses-repeated-step-names" => Graph {
+        accepts: [],
+        refuses: {
+            "with two steps of one name": {"spec": {"nodes": {"root": {"steps": [
+                {"name": "first", "serviceName": "one"},
+                {"name": "first", "serviceName": "two"},
+            ]}}}},
+        },
+    }
+}

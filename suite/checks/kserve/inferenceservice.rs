@@ -1,0 +1,396 @@
+//! The life of an InferenceService in the mode without Knative, with the suite's own model server as its predictor.
+
+use std::time::Duration;
+
+use super::{
+    super::{cx_millis, prelude::*},
+    MODE, SERVICE_LABEL, is_serving, merged, pods_until, predictor, predictor_name, ready, text,
+    until_ready,
+};
+
+requirement_checks! {
+    "kserve/inferenceservice/becomes-ready" => becomes_ready, needs [&READY];
+    "kserve/inferenceservice/reports-its-address" => reports_its_address, needs [&READY];
+    "kserve/inferenceservice/records-its-mode" => records_its_mode, needs [&READY];
+    "kserve/inferenceservice/answers-predictions" => answers_predictions, needs [&READY];
+    "kserve/inferenceservice/owns-its-workload" => owns_its_workload, needs [&READY];
+    "kserve/inferenceservice/marks-its-pods" => marks_its_pods, needs [&READY];
+    "kserve/inferenceservice/refuses-another-mode" => refuses_another_mode, needs [&READY];
+    "kserve/inferenceservice/leaves-scaling-to-others" => leaves_scaling_to_others, needs [&READY];
+    "kserve/inferenceservice/runs-the-minimum-of-replicas" => runs_the_minimum_of_replicas, needs [&IMAGE];
+    "kserve/inferenceservice/rolls-out-changes" => rolls_out_changes, needs [&IMAGE];
+    "kserve/inferenceservice/is-not-ready-while-it-crashes" => is_not_ready_while_it_crashes, needs [&IMAGE];
+    "kserve/inferenceservice/stops-when-annotated" => stops_when_annotated, needs [&STOPPED];
+    "kserve/inferenceservice/starts-again" => starts_again, needs [&STOPPED];
+    "kserve/inferenceservice/is-deleted-with-its-workload" => is_deleted_with_its_workload, needs [&IMAGE];
+}
+
+setups! {
+    /// A ready InferenceService; its value is the object.
+    READY = "setup/kserve/ready", judge "kserve/inferenceservice/becomes-ready", minutes 6, needs [&IMAGE], run: make_ready;
+    /// An InferenceService that was ready and then stopped; its value is the object.
+    STOPPED = "setup/kserve/stopped", judge "kserve/inferenceservice/stops-when-annotated", minutes 10, needs [&IMAGE], run: make_stopped;
+}
+
+/// The annotation that stops a service.
+const STOP: &str = "serving.kserve.io/stop";
+
+async fn make_ready(cx: &Cx) -> Outcome<Value> {
+    let name = ready(cx, &predictor(cx, "ready")?).await?;
+    cx.need(&INFERENCE_SERVICE, &name).await
+}
+
+async fn make_stopped(cx: &Cx) -> Outcome<Value> {
+    let name = ready(cx, &predictor(cx, "stop")?).await?;
+    let stop = json!({"metadata": {"annotations": {STOP: "true"}}});
+    cx.patch(&INFERENCE_SERVICE, &name, &stop).await?;
+    let stopped = cx
+        .until(
+            &INFERENCE_SERVICE,
+            &name,
+            "reconcile",
+            "report that it was stopped",
+            |service| condition(service, "Stopped") == "True",
+        )
+        .await?;
+    pods_until(cx, &name, "gone", "go once it was stopped", <[_]>::is_empty).await?;
+    Ok(stopped)
+}
+
+/// The name of an object.
+fn name(object: &Value) -> &str {
+    text(&object["metadata"]["name"])
+}
+
+async fn becomes_ready(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    for kind in ["Ready", "PredictorReady", "IngressReady"] {
+        ensure_eq!(
+            condition(&service, kind),
+            "True",
+            "condition {kind} of InferenceService `{}`",
+            name(&service)
+        );
+    }
+    Ok(())
+}
+
+async fn reports_its_address(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    let status = &service["status"];
+    for (what, url) in [
+        ("status.url", &status["url"]),
+        ("status.address.url", &status["address"]["url"]),
+    ] {
+        ensure!(
+            parts(text(url)).is_some(),
+            "{what} of InferenceService `{}` is {url}, which is no URL",
+            name(&service)
+        );
+    }
+    Ok(())
+}
+
+/// The host and port of an HTTP URL.
+fn parts(url: &str) -> Option<(&str, u16)> {
+    let (rest, port) = match url.split_once("://")? {
+        ("http", rest) => (rest, 80),
+        ("https", rest) => (rest, 443),
+        _ => return None,
+    };
+    let authority = rest.split('/').next()?;
+    let (host, port) = match authority.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (authority, port),
+    };
+    (!host.is_empty()).then_some((host, port))
+}
+
+async fn records_its_mode(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    ensure_eq!(
+        service["status"]["deploymentMode"],
+        cx.facts().kserve_mode.as_str(),
+        "status.deploymentMode of InferenceService `{}`",
+        name(&service)
+    );
+    Ok(())
+}
+
+async fn answers_predictions(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    let address = text(&service["status"]["address"]["url"]);
+    let Some((host, port)) = parts(address) else {
+        return Err(Stop::failed(format!(
+            "InferenceService `{}` has no address to send predictions to",
+            name(&service)
+        )));
+    };
+    let host = host.split('.').next().unwrap_or_default();
+    let headless = cx.need(&SERVICE, host).await?["spec"]["clusterIP"] == "None";
+    // The address of a headless Service has the pod's port.
+    let http = cx.service(host, if headless { 80 } else { port }).await?;
+
+    let rows = json!([[1.0, 2.0, 3.0, 4.0], [0.5, 0.5, 0.0, 0.0]]);
+    let answer = http
+        .write("/v1/models/m:predict", &json!({"instances": rows}))
+        .await?;
+    ensure_eq!(
+        numbers(&answer["predictions"]),
+        [10.0, 1.0],
+        "the v1 predictions of {address}"
+    );
+    let input = json!({"name": "input-0", "shape": [2, 4], "datatype": "FP32", "data": rows});
+    let answer = http
+        .write(
+            "/v2/models/m/infer",
+            &json!({"id": "conformance", "inputs": [input]}),
+        )
+        .await?;
+    ensure_eq!(
+        answer["id"],
+        "conformance",
+        "the id of a v2 inference of {address}"
+    );
+    ensure_eq!(
+        numbers(&answer["outputs"][0]["data"]),
+        [10.0, 1.0],
+        "the outputs of a v2 inference of {address}"
+    );
+    Ok(())
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_f64)
+        .collect()
+}
+
+async fn owns_its_workload(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    for kind in [&DEPLOYMENT, &SERVICE] {
+        let made = cx.need(kind, &predictor_name(name(&service))).await?;
+        let owners = &made["metadata"]["ownerReferences"];
+        let owned = owners.as_array().is_some_and(|owners| {
+            owners
+                .iter()
+                .any(|o| o["controller"] == true && o["uid"] == service["metadata"]["uid"])
+        });
+        ensure!(
+            owned,
+            "{} `{}` does not name its InferenceService as its controller: its owners are {owners}",
+            kind.kind,
+            name(&made)
+        );
+    }
+    Ok(())
+}
+
+async fn marks_its_pods(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    let selector = format!("{SERVICE_LABEL}={}", name(&service));
+    let pods = cx.list(&POD, &selector).await?;
+    ensure!(
+        !pods.is_empty(),
+        "no pod carries the label {selector}, by which a service's pods are found"
+    );
+    let predictor = &service["spec"]["predictor"];
+    for (what, key) in [
+        ("labels", "conformance.kubeflow.org/label"),
+        ("annotations", "conformance.kubeflow.org/annotation"),
+    ] {
+        for pod in &pods {
+            ensure_eq!(
+                pod["metadata"][what][key],
+                predictor[what][key],
+                "{key} among the {what} of pod `{}`",
+                name(pod)
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn refuses_another_mode(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&READY)?;
+    let other = match text(&service["metadata"]["annotations"][MODE]) {
+        "Standard" => "Knative",
+        _ => "Serverless",
+    };
+    let note = json!({"metadata": {"annotations": {"conformance.kubeflow.org/note": "changed"}}});
+    let mode = json!({"metadata": {"annotations": {MODE: other}}});
+    cx.refuses_patch(
+        &INFERENCE_SERVICE,
+        name(&service),
+        &note,
+        &mode,
+        "that gives it another mode",
+    )
+    .await
+}
+
+async fn leaves_scaling_to_others(cx: &Cx) -> Outcome {
+    let twin: Value = cx.setup(&READY)?;
+    cx.need(&HPA, &predictor_name(name(&twin))).await?;
+    let external =
+        json!({"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "external"}}});
+    let service = ready(cx, &merged(&predictor(cx, "external")?, &external)).await?;
+    let made = cx.get(&HPA, &predictor_name(&service)).await?;
+    ensure!(
+        made.is_none(),
+        "InferenceService `{service}` is scaled by others, and has a HorizontalPodAutoscaler"
+    );
+    Ok(())
+}
+
+async fn runs_the_minimum_of_replicas(cx: &Cx) -> Outcome {
+    let two = json!({"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}});
+    let created = cx
+        .create(&INFERENCE_SERVICE, &merged(&predictor(cx, "two")?, &two))
+        .await?;
+    pods_until(
+        cx,
+        name(&created),
+        "inferenceservice-ready",
+        "become two that are ready, its minReplicas",
+        |pods| pods.iter().filter(|p| is_serving(p)).count() >= 2,
+    )
+    .await?;
+    Ok(())
+}
+
+async fn rolls_out_changes(cx: &Cx) -> Outcome {
+    let object = predictor(cx, "change")?;
+    let service = ready(cx, &object).await?;
+    let mut containers = object["spec"]["predictor"]["containers"].clone();
+    containers[0]["env"] =
+        json!([{"name": "MODEL", "value": "m"}, {"name": "TAG", "value": "two"}]);
+    let change = json!({"spec": {"predictor": {"containers": containers}}});
+    cx.patch(&INFERENCE_SERVICE, &service, &change).await?;
+
+    let until = cx.now_ms() + cx_millis(cx.run.timeout("inferenceservice-ready"));
+    let mut wait = Duration::from_millis(50);
+    loop {
+        let seen = tags(cx, &service).await?;
+        if !seen.is_empty() && seen.iter().all(|tag| tag == "two") {
+            break;
+        }
+        ensure!(
+            cx.now_ms() < until,
+            "the pods of InferenceService `{service}` answer with TAG {}, not `two`, long after it was changed",
+            seen.join(", ")
+        );
+        cx.pause(wait).await;
+        wait = (wait * 2).min(Duration::from_millis(1500));
+    }
+    until_ready(cx, &service).await?;
+    Ok(())
+}
+
+/// What the ready pods of a service say that TAG is.
+async fn tags(cx: &Cx, service: &str) -> Outcome<Vec<String>> {
+    let pods = cx.list(&POD, &format!("{SERVICE_LABEL}={service}")).await?;
+    let mut tags = Vec::new();
+    for pod in pods.iter().filter(|pod| is_serving(pod)) {
+        match cx.pod(name(pod), 8080).get("/v1/models/m").await {
+            Ok(answer) => tags.push(
+                answer
+                    .header("x-kfconform-tag")
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
+            // A pod that is replaced may be gone by now.
+            Err(Stop::CouldNotRun(CouldNotRun::Unreachable, _)) => {}
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(tags)
+}
+
+async fn is_not_ready_while_it_crashes(cx: &Cx) -> Outcome {
+    let mut object = predictor(cx, "crash")?;
+    object["spec"]["predictor"]["containers"][0]["env"] =
+        json!([{"name": "MODE", "value": "crash"}]);
+    let created = cx.create(&INFERENCE_SERVICE, &object).await?;
+    let service = name(&created);
+    pods_until(
+        cx,
+        service,
+        "inferenceservice-ready",
+        "start again after they crashed",
+        |pods| {
+            pods.iter()
+                .any(|p| p["status"]["containerStatuses"][0]["restartCount"].as_u64() > Some(0))
+        },
+    )
+    .await?;
+    // It is not ready now; nor may it be when the controller has seen the crash.
+    let seen = cx
+        .until(
+            &INFERENCE_SERVICE,
+            service,
+            "reconcile",
+            "report conditions",
+            |service| !condition(service, "Ready").is_empty(),
+        )
+        .await?;
+    for kind in ["Ready", "PredictorReady"] {
+        ensure!(
+            condition(&seen, kind) != "True",
+            "InferenceService `{service}` reports {kind}, and its only pod crashes"
+        );
+    }
+    Ok(())
+}
+
+async fn stops_when_annotated(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&STOPPED)?;
+    ensure!(
+        condition(&service, "Ready") != "True",
+        "InferenceService `{}` is ready and stopped at once",
+        name(&service)
+    );
+    Ok(())
+}
+
+async fn starts_again(cx: &Cx) -> Outcome {
+    let service: Value = cx.setup(&STOPPED)?;
+    let start = json!({"metadata": {"annotations": {STOP: null}}});
+    cx.patch(&INFERENCE_SERVICE, name(&service), &start).await?;
+    let seen = until_ready(cx, name(&service)).await?;
+    ensure!(
+        condition(&seen, "Stopped") != "True",
+        "InferenceService `{}` is ready, and still reported as stopped",
+        name(&seen)
+    );
+    Ok(())
+}
+
+async fn is_deleted_with_its_workload(cx: &Cx) -> Outcome {
+    let service = ready(cx, &predictor(cx, "delete")?).await?;
+    cx.delete(&INFERENCE_SERVICE, &service).await?;
+    cx.until_gone(&INFERENCE_SERVICE, &service, "gone").await?;
+    for kind in [&DEPLOYMENT, &SERVICE] {
+        cx.until_gone(kind, &predictor_name(&service), "gone")
+            .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_from_other_text() {
+        assert_eq!(parts("http://a.b.svc/x"), Some(("a.b.svc", 80)));
+        assert_eq!(parts("http://a:8080"), Some(("a", 8080)));
+        assert_eq!(parts("https://a"), Some(("a", 443)));
+        for text in ["", "a.b", "http://", "ftp://a", "http://a:x"] {
+            assert_eq!(parts(text), None, "{text}");
+        }
+    }
+}
