@@ -95,6 +95,9 @@ mod watch;
 mod workloads;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use admission::{AdmissionRequest, Denied, Operation};
 pub use auth::{Action, User};
 pub use client::{condition, is_owned_by, owner, reference, set_condition};

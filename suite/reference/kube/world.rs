@@ -441,6 +441,12 @@ impl World {
         Ok(path)
     }
 
+    /// To see whether a world is still in memory.
+    #[cfg(test)]
+    pub(super) fn downgrade(&self) -> std::sync::Weak<impl Sized + use<>> {
+        Arc::downgrade(&self.core)
+    }
+
     pub(super) fn store(&self) -> &Arc<Store> {
         &self.core.store
     }
