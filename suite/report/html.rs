@@ -324,6 +324,12 @@ mod tests {
         ] {
             assert!(page.contains(text), "{text}");
         }
+        assert_eq!(page.matches("<details").count(), 3);
+        assert_eq!(
+            page.matches("<details open").count(),
+            1,
+            "what failed is open"
+        );
         assert!(!render(&sample::conformant()).contains("cannot be submitted"));
     }
 

@@ -101,6 +101,9 @@ mod tests {
             printable("\u{1b}[2Jx\r\n\0\r\u{9b}\u{202e}"),
             "\\u{1b}[2Jx\n\\u{0}\\r\\u{9b}\\u{202e}"
         );
+        for c in "\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}\u{fffe}\u{ffff}".chars() {
+            assert_eq!(printable(&c.to_string()), c.escape_unicode().to_string());
+        }
         assert_eq!(one_line("a\tb\nc\u{7}"), "a\\tb\\nc\\u{7}");
     }
 

@@ -30,10 +30,17 @@ fn main() -> ExitCode {
     let gate = Arc::new(Mutex::new(()));
     let trials = checks::all()
         .map(|check| {
-            let (run, gate, filter, exact) = (Arc::clone(&run), Arc::clone(&gate), filter.clone(), args.exact);
+            let (run, gate, filter, exact) = (
+                Arc::clone(&run),
+                Arc::clone(&gate),
+                filter.clone(),
+                args.exact,
+            );
             Trial::ignorable_test(check.id, move || {
                 let results = {
-                    let _one = gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let _one = gate
+                        .lock()
+                        .unwrap_or_else(std::sync::PoisonError::into_inner);
                     run.get_or_init(|| results(filter.as_deref(), exact))
                 };
                 let results = results.as_ref().map_err(Failed::from)?;
@@ -42,7 +49,9 @@ fn main() -> ExitCode {
                 match result.outcome {
                     Outcome::Passed => Ok(Completion::Completed),
                     Outcome::NotApplicable => Ok(Completion::ignored_with(message)),
-                    Outcome::Failed | Outcome::CouldNotRun => Err(Failed::from(format!("{}: {message}", result.outcome))),
+                    Outcome::Failed | Outcome::CouldNotRun => {
+                        Err(Failed::from(format!("{}: {message}", result.outcome)))
+                    }
                 }
             })
             .with_kind(check.component())
@@ -58,7 +67,11 @@ fn results(filter: Option<&str>, exact: bool) -> Result<HashMap<String, CheckRes
         let cluster = std::env::var_os("KUBECONFIG_CONFORMANCE");
         let reference = match &cluster {
             Some(_) => None,
-            None => Some(Reference::start(ReferenceOptions::default()).await.map_err(|e| e.to_string())?),
+            None => Some(
+                Reference::start(ReferenceOptions::default())
+                    .await
+                    .map_err(|e| e.to_string())?,
+            ),
         };
         let config = match std::env::var_os("KFCONFORM_CONFIG") {
             Some(path) => Config::read(path.as_ref()).map_err(|e| e.to_string())?,
@@ -67,7 +80,13 @@ fn results(filter: Option<&str>, exact: bool) -> Result<HashMap<String, CheckRes
         let only = match filter {
             None => vec![],
             Some(filter) => checks::all()
-                .filter(|c| if exact { c.id == filter } else { c.id.contains(filter) || c.component() == filter })
+                .filter(|c| {
+                    if exact {
+                        c.id == filter
+                    } else {
+                        c.id.contains(filter) || c.component() == filter
+                    }
+                })
                 .map(|c| c.id.to_owned())
                 .collect(),
         };
@@ -80,7 +99,10 @@ fn results(filter: Option<&str>, exact: bool) -> Result<HashMap<String, CheckRes
                 context: None,
             },
             reference: reference.is_some(),
-            image: config.image.clone().unwrap_or_else(|| format!("kubeflow/kfconform:{}", env!("CARGO_PKG_VERSION"))),
+            image: config
+                .image
+                .clone()
+                .unwrap_or_else(|| format!("kubeflow/kfconform:{}", env!("CARGO_PKG_VERSION"))),
             config,
             specs: Arc::new(Specs::embedded().clone()),
             specs_overridden: false,
@@ -98,7 +120,13 @@ fn results(filter: Option<&str>, exact: bool) -> Result<HashMap<String, CheckRes
         };
         let (events, _) = mpsc::unbounded_channel();
         let (_keep, interrupt) = watch::channel(Interrupt::No);
-        let results = engine::run(options, events, interrupt).await.map_err(|e| e.to_string())?;
-        Ok(results.checks.into_iter().map(|c| (c.id.clone(), c)).collect())
+        let results = engine::run(options, events, interrupt)
+            .await
+            .map_err(|e| e.to_string())?;
+        Ok(results
+            .checks
+            .into_iter()
+            .map(|c| (c.id.clone(), c))
+            .collect())
     })
 }

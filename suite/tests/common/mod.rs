@@ -20,7 +20,10 @@ pub fn options(reference: &Reference) -> RunOptions {
     RunOptions {
         id: engine::new_run_id(),
         clock: Clock::wall(),
-        target: Target { kubeconfig_text: Some(reference.kubeconfig()), ..Target::default() },
+        target: Target {
+            kubeconfig_text: Some(reference.kubeconfig()),
+            ..Target::default()
+        },
         reference: true,
         config: Config::default(),
         specs: Arc::new(Specs::embedded().clone()),
@@ -44,16 +47,21 @@ pub fn options(reference: &Reference) -> RunOptions {
 pub async fn run_reference(faults: &[&str]) -> (Results, tempfile::TempDir) {
     kfconform::install_crypto();
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    let reference = Reference::start(ReferenceOptions { faults: faults.clone(), ..ReferenceOptions::default() })
-        .await
-        .expect("the reference starts");
+    let reference = Reference::start(ReferenceOptions {
+        faults: faults.clone(),
+        ..ReferenceOptions::default()
+    })
+    .await
+    .expect("the reference starts");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut options = options(&reference);
     options.faults = faults;
     options.out = Some(dir.path().to_owned());
     let (events, _) = mpsc::unbounded_channel();
     let (_keep, interrupt) = watch::channel(Interrupt::No);
-    let results = engine::run(options, events, interrupt).await.expect("the run comes to its end");
+    let results = engine::run(options, events, interrupt)
+        .await
+        .expect("the run comes to its end");
     (results, dir)
 }
 
