@@ -147,21 +147,17 @@ fn defaulted(mut object: Value, faults: &Faults) -> Value {
         predictor["model"] = merge_over(&blank, &model);
     }
     for component in ["predictor", "transformer", "explainer"] {
-        default_container(&mut object["spec"][component], faults);
-    }
-    // Reading an absent component above has made it a null.
-    if let Some(spec) = object["spec"].as_object_mut() {
-        spec.retain(|_, value| !value.is_null());
+        if let Some(component) = object["spec"].get_mut(component) {
+            default_container(component, faults);
+        }
     }
     object
 }
 
 /// Names the first container of a component and gives it resources.
 fn default_container(component: &mut Value, faults: &Faults) {
-    let Some(containers) = component["containers"].as_array_mut() else {
-        if let Some(map) = component.as_object_mut() {
-            map.retain(|_, value| !value.is_null());
-        }
+    let containers = component.get_mut("containers");
+    let Some(containers) = containers.and_then(Value::as_array_mut) else {
         return;
     };
     let sole = containers.len() == 1;
