@@ -338,7 +338,13 @@ impl Model {
     pub(super) fn load(name: String, cx: &Context) -> io::Result<Self> {
         let file = match File::open(cx.path(MODEL_FILE)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Where no volume is mounted, what should be the folder may be something else.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Ok(Self {
                     name,
                     weights: vec![1.0; 4],
