@@ -1,5 +1,7 @@
 //! Removes what a run made, and says what is left.
 
+use std::{collections::HashSet, time::Duration};
+
 use serde_json::Value;
 
 use crate::{
@@ -41,19 +43,28 @@ pub async fn clean(cx: &Cx, own_namespace: bool) -> Outcome<Vec<String>> {
             }
         }
     }
+    let mut told = HashSet::new();
     if own_namespace {
+        // Pods first, and without their grace time: what owns them would start it, and it cannot be shortened then.
+        stop_pods(cx, &mut told).await?;
+    }
+    for kind in MADE {
+        for object in labelled(cx, &kind, cx.namespace()).await? {
+            cx.delete(&kind, name_of(&object)).await?;
+        }
+    }
+    if own_namespace {
+        // A namespace that still holds pods waits for the longest of them.
+        let until = cx.now_ms() + 20_000;
+        while !stop_pods(cx, &mut told).await? && cx.now_ms() < until {
+            cx.pause(Duration::from_millis(500)).await;
+        }
         // A Profile's controller removes its namespace; deleting only the namespace would bring it back.
         for kind in [PROFILE, NAMESPACE] {
             if kind == PROFILE && !cx.facts().profiles {
                 continue;
             }
             for object in labelled(cx, &kind, "").await? {
-                cx.delete(&kind, name_of(&object)).await?;
-            }
-        }
-    } else {
-        for kind in MADE {
-            for object in labelled(cx, &kind, cx.namespace()).await? {
                 cx.delete(&kind, name_of(&object)).await?;
             }
         }
@@ -90,6 +101,25 @@ pub async fn clean(cx: &Cx, own_namespace: bool) -> Outcome<Vec<String>> {
         }
     }
     Ok(left)
+}
+
+/// Ends the pods of the run's own namespace that were not told yet; says whether none is left.
+async fn stop_pods(cx: &Cx, told: &mut HashSet<String>) -> Outcome<bool> {
+    let pods = cx.list(&POD, "").await?;
+    let requests = pods
+        .iter()
+        .filter(|pod| told.insert(pod["metadata"]["uid"].to_string()))
+        .map(|pod| {
+            let path = format!(
+                "{}?gracePeriodSeconds=1",
+                POD.object_path(cx.namespace(), name_of(pod))
+            );
+            Request::new(Endpoint::Kubernetes, "DELETE", path)
+        })
+        .collect();
+    // One that is gone meanwhile is what we want.
+    cx.session.batch(requests).await;
+    Ok(pods.is_empty())
 }
 
 /// The objects of a kind that carry the run's label; none where the kind is not served or may not be listed.
