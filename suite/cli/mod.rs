@@ -7,7 +7,6 @@ mod keys;
 mod run;
 mod serve;
 mod show;
-mod stand_in;
 
 use std::{io::Write, process::ExitCode};
 

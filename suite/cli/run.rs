@@ -4,11 +4,6 @@ use std::{io::IsTerminal, io::Write, path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 
-use super::stand_in::{
-    console::{self, Style},
-    html,
-    progress::ProgressLine,
-};
 use super::{
     Done, Failure,
     args::{ClusterArgs, Format, LimitArgs, RunArgs, SelectArgs, SelftestArgs},
@@ -21,8 +16,10 @@ use crate::{
     engine::{self, Event, Interrupt, RunOptions},
     reference::{self, Reference, ReferenceOptions},
     report::{
-        junit,
+        console::{self, Style},
+        html, junit,
         model::{self, Results},
+        progress::ProgressLine,
     },
     seal,
     selftest::{self, Matrix},

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::controller::{Next, Watch};
 use super::registry::resources::{
-    ENDPOINT_SLICES, ENDPOINTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SERVICES,
+    ENDPOINTS, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, SERVICES,
 };
 use super::selectors::LabelSelector;
 use super::status::ApiError;
