@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::spec::{Unknown, parse_duration};
+
 /// A named timeout: its name, default in seconds, and what is waited for.
 #[derive(Debug, Clone, Copy)]
 pub struct Named {
@@ -110,17 +112,11 @@ impl Timeouts {
     /// Sets one by name. The error says what is wrong with the name or the duration (`90s`, `5m`, `1h`, `250ms`).
     pub fn set(&mut self, name: &str, duration: &str) -> Result<(), String> {
         if !ALL.iter().any(|t| t.name == name) {
-            let names: Vec<&str> = ALL.iter().map(|t| t.name).collect();
-            return Err(format!(
-                "unknown timeout `{name}`; known are {}",
-                names.join(", ")
-            ));
+            let unknown = Unknown::new("timeout", name, ALL.iter().map(|t| t.name));
+            return Err(unknown.to_string());
         }
-        let duration = parse_duration(duration).ok_or_else(|| {
-            format!(
-                "`{duration}` is no duration for timeout `{name}`; write one like 90s, 5m or 1h"
-            )
-        })?;
+        let duration =
+            parse_duration(duration).map_err(|why| format!("timeout `{name}`: {why}"))?;
         self.0.insert(name.to_owned(), duration);
         Ok(())
     }
@@ -142,23 +138,6 @@ impl Timeouts {
     }
 }
 
-/// `250ms`, `90s`, `5m`, `1h`: positive, at most a day.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let at = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(at);
-    let number: u64 = number.parse().ok()?;
-    let millis = match unit {
-        "ms" => number,
-        "s" => number.checked_mul(1_000)?,
-        "m" => number.checked_mul(60_000)?,
-        "h" => number.checked_mul(3_600_000)?,
-        _ => return None,
-    };
-    (1..=86_400_000)
-        .contains(&millis)
-        .then(|| Duration::from_millis(millis))
-}
-
 /// A duration as people write it: `90s`, `5m`, `1.5s`.
 pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -176,31 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_parsed_and_shown() {
-        for (text, millis) in [
-            ("250ms", 250),
-            ("90s", 90_000),
-            ("5m", 300_000),
-            ("1h", 3_600_000),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Some(Duration::from_millis(millis)),
-                "{text}"
-            );
-        }
-        for text in [
-            "",
-            "5",
-            "s",
-            "-1s",
-            "0s",
-            "5d",
-            "99999999999999999999s",
-            "25h",
-        ] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
+    fn durations_are_shown() {
         assert_eq!(show_duration(Duration::from_secs(90)), "90s");
         assert_eq!(show_duration(Duration::from_secs(300)), "5m");
     }
@@ -208,11 +163,14 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused() {
         let mut timeouts = Timeouts::default();
+        assert_eq!(
+            timeouts.set("experiment-finishd", "5m").unwrap_err(),
+            "unknown timeout `experiment-finishd`; did you mean `experiment-finished`?"
+        );
+        let refused = timeouts.set("gone", "5 minutes").unwrap_err();
         assert!(
-            timeouts
-                .set("experiment-finishd", "5m")
-                .unwrap_err()
-                .contains("experiment-finished")
+            refused.starts_with("timeout `gone`: `5 minutes` is no duration"),
+            "{refused}"
         );
         timeouts.set("gone", "5m").unwrap();
         assert_eq!(timeouts.get("gone"), Duration::from_secs(300));

@@ -706,18 +706,20 @@ fn version_range<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VersionRe
     )
 }
 
-const DURATION_PATTERN: &str = "^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,6}ms)?$";
+const DURATION_PATTERN: &str = "^[0-9]{1,6}(h|m|s|ms)([0-9]{1,6}(m|s|ms))*$";
 
-/// Reads a duration like `90s`, `2m`, `1h30m` or `500ms`: numbers with units from the largest to the smallest.
+/// Reads a duration like `90s`, `2m`, `1h30m` or `500ms`: numbers with units from the largest to the smallest,
+/// more than nothing and at most a day.
 ///
 /// # Errors
 ///
 /// What is wrong with the text and how a duration is written.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+    const DAY: u64 = 24 * 3_600_000;
     let refused = || {
         format!(
-            "`{text}` is no duration; a duration is written like `90s`, `2m`, `1h30m` or `500ms`"
+            "`{text}` is no duration; one is written like `90s`, `2m`, `1h30m` or `500ms`, up to `24h`"
         )
     };
     let (mut rest, mut total, mut units) = (text, 0, UNITS.as_slice());
@@ -739,10 +741,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         units = &units[at + 1..];
         rest = &rest[digits + letters..];
     }
-    if text.is_empty() {
-        Err(refused())
-    } else {
+    if (1..=DAY).contains(&total) {
         Ok(Duration::from_millis(total))
+    } else {
+        Err(refused())
     }
 }
 
