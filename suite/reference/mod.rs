@@ -4,11 +4,17 @@
 //! reference is wrong.
 
 mod fault;
+mod katib;
 mod kserve;
 pub mod kube;
 mod pods;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
 
@@ -26,10 +32,16 @@ struct Component {
 }
 
 /// The components, in the order of reports.
-const COMPONENTS: &[Component] = &[Component {
-    faults: kserve::FAULTS,
-    install: kserve::install,
-}];
+const COMPONENTS: &[Component] = &[
+    Component {
+        faults: katib::FAULTS,
+        install: katib::install,
+    },
+    Component {
+        faults: kserve::FAULTS,
+        install: kserve::install,
+    },
+];
 
 /// Every fault, by component.
 pub fn faults() -> impl Iterator<Item = &'static Fault> {
@@ -72,6 +84,7 @@ impl Reference {
             faults: options.faults.into_iter().collect::<Faults>(),
             runtime: Some(Arc::new(pods::Workloads {
                 clock: options.clock,
+                offered: Mutex::default(),
             })),
             crash_back_off: Duration::from_millis(500),
             listen: options.listen,

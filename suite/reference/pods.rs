@@ -1,14 +1,15 @@
 //! Runs the suite's workloads as the containers of the reference's pods.
 
 use std::{
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use futures::FutureExt;
 
-use super::kube::{ContainerStart, ImageError, Running, Runtime};
+use super::kube::{ContainerStart, ImageError, Program, Running, Runtime};
 use crate::{
     clock::Clock,
     workload::{self, Context, Stop},
@@ -21,14 +22,20 @@ const IMAGE: &str = "kfconform";
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
 /// Runs [`workload::run`] in-process.
-#[derive(Debug)]
 pub(super) struct Workloads {
     /// The time that workloads see.
     pub(super) clock: Clock,
+    /// The images that components add, by repository.
+    pub(super) offered: Mutex<HashMap<String, Program>>,
 }
 
 impl Runtime for Workloads {
     fn start(&self, container: ContainerStart) -> Result<Running, ImageError> {
+        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = offered.get(repository(&container.image)) {
+            return Ok(program(container));
+        }
+        drop(offered);
         let name = container.image.rsplit('/').next().unwrap_or_default();
         let name = name.split([':', '@']).next().unwrap_or_default();
         if name != IMAGE {
@@ -84,6 +91,21 @@ impl Runtime for Workloads {
             }
         }
         .boxed())
+    }
+
+    fn offer(&self, repository: &str, program: Program) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        offered.insert(repository.to_owned(), program);
+    }
+}
+
+/// An image without its tag and digest.
+fn repository(image: &str) -> &str {
+    let image = image.split('@').next().unwrap_or(image);
+    match image.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => image,
     }
 }
 

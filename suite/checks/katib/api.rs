@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::runs::{Observed, RUNNING};
-use crate::{checks::prelude::*, cluster::Endpoint};
+use crate::{
+    checks::{kube::accepted, prelude::*},
+    cluster::Endpoint,
+};
 
 requirement_checks! {
     "katib/api/kinds" => kinds;
@@ -15,59 +18,57 @@ const VERBS: [&str; 7] = [
     "create", "delete", "get", "list", "patch", "update", "watch",
 ];
 
-/// Discovery names the three kinds, namespaced, with all verbs and a status subresource.
-pub async fn kinds(cx: &Cx) -> Outcome {
-    let answer = cx
-        .kube(Request::new(
-            Endpoint::Kubernetes,
-            "GET",
-            "/apis/kubeflow.org/v1beta1",
-        ))
-        .await?;
+/// What discovery says of kubeflow.org/v1beta1.
+async fn discovered(cx: &Cx) -> Outcome<Vec<Value>> {
+    let request = Request::new(Endpoint::Kubernetes, "GET", "/apis/kubeflow.org/v1beta1");
+    let answer = cx.kube(request).await?;
     ensure_eq!(
         answer.status,
         200,
         "the status of discovery of kubeflow.org/v1beta1"
     );
     let resources = answer.json()["resources"].as_array();
-    let find = |name: &str| resources.into_iter().flatten().find(|r| r["name"] == name);
+    Ok(resources.cloned().unwrap_or_default())
+}
+
+/// Discovery names the three kinds, namespaced, with all verbs.
+pub async fn kinds(cx: &Cx) -> Outcome {
+    let resources = discovered(cx).await?;
     for kind in [EXPERIMENT, SUGGESTION, TRIAL] {
-        let Some(found) = find(kind.plural) else {
+        let plural = kind.plural;
+        let Some(found) = resources.iter().find(|r| r["name"] == plural) else {
             return Err(Stop::failed(format!(
-                "kubeflow.org/v1beta1 has no {}",
-                kind.plural
+                "kubeflow.org/v1beta1 has no {plural}"
             )));
         };
-        ensure_eq!(found["kind"], kind.kind, "the kind of {}", kind.plural);
-        ensure_eq!(
-            found["namespaced"],
-            true,
-            "whether {} are namespaced",
-            kind.plural
-        );
+        ensure_eq!(found["kind"], kind.kind, "the kind of {plural}");
+        ensure_eq!(found["namespaced"], true, "whether {plural} are namespaced");
         let verbs = found["verbs"].as_array().into_iter().flatten();
         let verbs: BTreeSet<&str> = verbs.filter_map(Value::as_str).collect();
         let missing: Vec<&str> = VERBS.into_iter().filter(|v| !verbs.contains(v)).collect();
         ensure!(
             missing.is_empty(),
-            "{} cannot be asked to {}",
-            kind.plural,
+            "{plural} cannot be asked to {}",
             missing.join(", ")
-        );
-        ensure!(
-            find(&format!("{}/status", kind.plural)).is_some(),
-            "{} have no status subresource",
-            kind.plural
         );
     }
     Ok(())
 }
 
-/// A write to the status subresource leaves the spec alone.
+/// Each kind has a status subresource, and a write to it leaves the spec alone.
 pub async fn status_subresource(cx: &Cx) -> Outcome {
+    let resources = discovered(cx).await?;
+    for kind in [EXPERIMENT, SUGGESTION, TRIAL] {
+        let part = format!("{}/status", kind.plural);
+        ensure!(
+            resources.iter().any(|r| r["name"] == part.as_str()),
+            "{} have no status subresource",
+            kind.plural
+        );
+    }
     let seen: Observed = cx.setup(&RUNNING)?;
     let answer = &seen.answers["spec through status"];
-    let stored = super::super::kube::accepted(answer, "a write to the status of an Experiment")?;
+    let stored = accepted(answer, "a write to the status of an Experiment")?;
     ensure_eq!(
         stored["spec"]["maxTrialCount"],
         seen.experiment["spec"]["maxTrialCount"],

@@ -13,7 +13,7 @@ default_checks! {
         expects {"/spec/parallelTrialCount": 2}
     }
     "katib/defaults/resume-policy" => resume_policy {
-        when "without spec.resumePolicy" {}
+        when "without spec.resumePolicy" {"spec.resumePolicy": null}
         expects {"/spec/resumePolicy": "Never"}
         when "with spec.resumePolicy LongRunning" {"spec.resumePolicy": "LongRunning"}
         expects {"/spec/resumePolicy": "LongRunning"}
@@ -25,7 +25,7 @@ default_checks! {
         expects {"/spec/objective/metricStrategies": [{"name": "acc", "value": "min"}]}
     }
     "katib/defaults/stdout-collector" => stdout_collector {
-        when "without spec.metricsCollectorSpec" {}
+        when "without spec.metricsCollectorSpec" {"spec.metricsCollectorSpec": null}
         expects {"/spec/metricsCollectorSpec/collector/kind": "StdOut"}
     }
     "katib/defaults/file-collector" => file_collector {

@@ -179,6 +179,7 @@ async fn goal(cx: &Cx) -> Outcome<Value> {
         &json!({
             "spec.objective": {
                 "type": "minimize", "goal": 0.4, "objectiveMetricName": "loss", "additionalMetricNames": ["acc"],
+                "metricStrategies": [{"name": "loss", "value": "min"}, {"name": "acc", "value": "max"}],
             },
             "spec.maxTrialCount": 20,
             "spec.trialTemplate.trialSpec.spec.template.spec.containers.0.env": [

@@ -177,13 +177,13 @@ admission_checks! {
     }
     "katib/validation/metrics-format" => metrics_format {
         accepts "with a filter of two groups" {
-            "spec.metricsCollectorSpec": {"collector": {"kind": "StdOut"}, "source": {"filter": {"metricsFormat": ["([a-z]+) is ([0-9.]+)"]}}}
+            "spec.metricsCollectorSpec": {"collector": {"kind": "File"}, "source": {"filter": {"metricsFormat": ["([a-z]+) is ([0-9.]+)"]}}}
         }
         refuses "with a filter of one group" {
-            "spec.metricsCollectorSpec": {"collector": {"kind": "StdOut"}, "source": {"filter": {"metricsFormat": ["acc=([0-9.]+)"]}}}
+            "spec.metricsCollectorSpec": {"collector": {"kind": "File"}, "source": {"filter": {"metricsFormat": ["acc=([0-9.]+)"]}}}
         }
         refuses "with a filter that does not compile" {
-            "spec.metricsCollectorSpec": {"collector": {"kind": "StdOut"}, "source": {"filter": {"metricsFormat": ["([a-z]+)=([0-9.+"]}}}
+            "spec.metricsCollectorSpec": {"collector": {"kind": "File"}, "source": {"filter": {"metricsFormat": ["([a-z]+)=([0-9.+)"]}}}
         }
     }
     "katib/validation/field-types" => field_types {

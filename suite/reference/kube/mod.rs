@@ -105,7 +105,9 @@ pub use controller::{Next, Watch};
 pub use delete::{DeleteOptions, Propagation};
 pub use patch::merge;
 pub use registry::{Crd, CrdError, Resource, resources, split_api_version};
-pub use runtime::{ContainerStart, ImageError, LogSink, PodNetwork, Running, Runtime, Stop};
+pub use runtime::{
+    ContainerStart, ImageError, LogSink, PodNetwork, Program, Running, Runtime, Stop,
+};
 pub use selectors::{FieldSelector, LabelSelector};
 pub use status::{ApiError, FieldError};
 pub use store::{Change, Event, Key};

@@ -19,7 +19,16 @@ use super::store::{Key, Store};
 pub trait Runtime: Send + Sync {
     /// Starts a container. It runs as long as the returned future is polled, and ends with its exit code.
     fn start(&self, container: ContainerStart) -> Result<Running, ImageError>;
+
+    /// Adds an image: a repository without tag, and what its containers do. A runtime may not take it.
+    fn offer(&self, repository: &str, program: Program) {
+        drop((repository.len(), program));
+    }
 }
+
+/// What the containers of an image do that is no workload: a component's sidecars and servers. It must not hold a
+/// world, which holds the runtime.
+pub type Program = Arc<dyn Fn(ContainerStart) -> Running + Send + Sync>;
 
 /// A running container: a future of its exit code.
 pub type Running = BoxFuture<'static, i32>;

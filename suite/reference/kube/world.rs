@@ -20,7 +20,7 @@ use super::ids::Ids;
 use super::kubelet::Kubelet;
 use super::registry::resources::{CONFIG_MAPS, CRDS, NAMESPACES, SERVICE_ACCOUNTS};
 use super::registry::{Crd, Registry, Resource, ResourceType};
-use super::runtime::{Network, Runtime, Stop, Stopper};
+use super::runtime::{Network, Program, Runtime, Stop, Stopper};
 use super::status::ApiError;
 use super::store::{Expect, Key, Store};
 use crate::clock::Clock;
@@ -323,6 +323,13 @@ impl World {
     pub fn install(&self, crd: &Crd) {
         self.core.store.preload(&CRDS, crd.object.clone());
         self.core.registry.add(crd.kind.clone());
+    }
+
+    /// Makes the containers of an image run a program of a component. Without a runtime it does nothing.
+    pub fn offer(&self, repository: &str, program: Program) {
+        if let Some(runtime) = &self.core.options.runtime {
+            runtime.offer(repository, program);
+        }
     }
 
     /// Makes a port of a pod lead to a socket, so that a server of a component can be reached through a pod that stands

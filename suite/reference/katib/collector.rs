@@ -1,0 +1,413 @@
+//! The metrics collector: put beside the container that trains, it reads what that printed and reports it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use regex::Regex;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{
+    super::kube::{
+        ApiError, ContainerStart, Key, Next, Operation, Program, World,
+        resources::{JOBS, NAMESPACES, PODS},
+    },
+    IMAGES, INJECTION_LABEL, METRICS_COLLECTORS, SUGGESTIONS, TRIAL_LABEL, TRIALS, VERSION, text,
+};
+
+/// Name of the sidecar for standard output and files.
+const SIDECAR: &str = "metrics-logger-and-collector";
+/// Where standard output is written for the sidecar to read.
+const LOG: &str = "/var/log/katib/metrics.log";
+/// How metrics are written unless a filter says otherwise.
+const FORMAT: &str = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)";
+
+/// One value of one metric.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Measurement {
+    /// When it was printed; the beginning of time where the line does not say.
+    pub(super) time: Timestamp,
+    /// The metric.
+    pub(super) name: String,
+    /// The value as it was printed, or `unavailable`.
+    pub(super) value: String,
+}
+
+/// What trials were measured at, and which of their containers have ended: what the database manager and the process
+/// table are in a cluster.
+#[derive(Debug)]
+pub(super) struct Database {
+    logs: Mutex<HashMap<String, Vec<Measurement>>>,
+    /// Exit codes of the containers that train, by the uid of their pod.
+    ended: watch::Sender<HashMap<String, i64>>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            logs: Mutex::default(),
+            ended: watch::channel(HashMap::new()).0,
+        }
+    }
+}
+
+impl Database {
+    fn logs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Measurement>>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a trial was measured at; empty as long as nothing was reported.
+    pub(super) fn measurements(&self, trial: &str) -> Vec<Measurement> {
+        self.logs().get(trial).cloned().unwrap_or_default()
+    }
+
+    /// Forgets a trial.
+    pub(super) fn forget(&self, trial: &str) {
+        self.logs().remove(trial);
+    }
+
+    fn report(&self, trial: &str, measurements: Vec<Measurement>) {
+        self.logs()
+            .entry(trial.to_owned())
+            .or_default()
+            .extend(measurements);
+    }
+}
+
+/// Makes the images of Katib available: the collector that works, and the servers that need only be there.
+pub(super) fn offer(world: &World, database: &Arc<Database>) {
+    let idle: Program = Arc::new(|container: ContainerStart| {
+        async move {
+            container.stop.stopped().await;
+            0
+        }
+        .boxed()
+    });
+    let servers = SUGGESTIONS.iter().map(|(_, image)| *image);
+    for image in servers.chain(["katib-controller", "katib-db-manager"]) {
+        world.offer(&format!("{IMAGES}/{image}"), idle.clone());
+    }
+    let database = database.clone();
+    let collects: Program = Arc::new(move |container| collect(container, database.clone()).boxed());
+    world.offer(&format!("{IMAGES}/{}", METRICS_COLLECTORS[0].1), collects);
+}
+
+/// Puts the collector into the pods of trials.
+pub(super) fn webhook(world: &World) {
+    let of = world.clone();
+    world.mutating(&PODS, &[Operation::Create], move |request| {
+        let mut pod = request.object;
+        if let Some(trial) = trial_of(&of, &request.namespace, &pod) {
+            inject(&of, &mut pod, &trial);
+        }
+        async move { Ok(pod) }
+    });
+}
+
+/// The trial whose job a pod belongs to, in a namespace that Katib works in.
+fn trial_of(world: &World, namespace: &str, pod: &Value) -> Option<Arc<Value>> {
+    let labels = &world.find(&NAMESPACES, "", namespace)?["metadata"]["labels"];
+    if labels[INJECTION_LABEL] != "enabled" {
+        return None;
+    }
+    let owner = |object: &Value, kind: &str| {
+        let owners = object["metadata"]["ownerReferences"].as_array()?;
+        let owner = owners.iter().find(|o| o["kind"] == kind)?;
+        owner["name"].as_str().map(str::to_owned)
+    };
+    let job = world.find(&JOBS, namespace, &owner(pod, "Job")?)?;
+    world.find(&TRIALS, namespace, &owner(&job, "Trial")?)
+}
+
+fn inject(world: &World, pod: &mut Value, trial: &Value) {
+    let name = text(trial, "name");
+    for (key, value) in trial["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        pod["metadata"]["labels"][key] = value.clone();
+    }
+    pod["metadata"]["labels"][TRIAL_LABEL] = json!(name);
+    let spec = &trial["spec"];
+    let primary = &spec["primaryContainerName"];
+    let containers = pod["spec"]["containers"].as_array_mut();
+    let Some(containers) = containers else { return };
+    let Some(container) = containers.iter_mut().find(|c| c["name"] == *primary) else {
+        return;
+    };
+    push(
+        &mut container["env"],
+        json!({
+            "name": "KATIB_TRIAL_NAME",
+            "valueFrom": {"fieldRef": {"fieldPath": format!("metadata.labels['{TRIAL_LABEL}']")}},
+        }),
+    );
+    let kind = spec["metricsCollector"]["collector"]["kind"]
+        .as_str()
+        .unwrap_or_default();
+    let file = &spec["metricsCollector"]["source"]["fileSystemPath"];
+    let (path, format) = match kind {
+        "StdOut" => (LOG, "TEXT"),
+        "File" => (
+            file["path"].as_str().unwrap_or(LOG),
+            file["format"].as_str().unwrap_or("TEXT"),
+        ),
+        _ => return,
+    };
+    let directory = path
+        .rsplit_once('/')
+        .map_or("/", |(directory, _)| directory);
+    let mount = json!({"name": "metrics-volume", "mountPath": directory});
+    push(&mut container["volumeMounts"], mount.clone());
+    wrap(container, (kind == "StdOut").then_some(path), directory);
+
+    let objective = &spec["objective"];
+    let mut metrics = vec![
+        objective["objectiveMetricName"]
+            .as_str()
+            .unwrap_or_default(),
+    ];
+    if !world.has_fault("katib/trial/observes-additional-metrics") {
+        let more = objective["additionalMetricNames"].as_array();
+        metrics.extend(more.into_iter().flatten().filter_map(Value::as_str));
+    }
+    let mut args = vec![
+        "-t".to_owned(),
+        name.to_owned(),
+        "-m".to_owned(),
+        metrics.join(";"),
+        "-path".to_owned(),
+        path.to_owned(),
+        "-format".to_owned(),
+        format.to_owned(),
+    ];
+    let filters = spec["metricsCollector"]["source"]["filter"]["metricsFormat"].as_array();
+    if let Some(filters) = filters.filter(|f| !f.is_empty()) {
+        let filters: Vec<&str> = filters.iter().filter_map(Value::as_str).collect();
+        args.extend(["-f".to_owned(), filters.join(";")]);
+    }
+    containers.push(json!({
+        "name": SIDECAR,
+        "image": format!("{IMAGES}/{}:{VERSION}", METRICS_COLLECTORS[0].1),
+        "imagePullPolicy": "IfNotPresent",
+        "args": args,
+        "volumeMounts": [mount],
+    }));
+    pod["spec"]["shareProcessNamespace"] = json!(true);
+    push(
+        &mut pod["spec"]["volumes"],
+        json!({"name": "metrics-volume", "emptyDir": {}}),
+    );
+}
+
+/// Appends to a list that may not be there yet.
+fn push(list: &mut Value, item: Value) {
+    match list.as_array_mut() {
+        Some(list) => list.push(item),
+        None => *list = json!([item]),
+    }
+}
+
+/// Rewrites a container's command as Katib does: through a shell, its output into a file, a mark when it is done.
+fn wrap(container: &mut Value, output: Option<&str>, directory: &str) {
+    let words = |key: &str| -> Vec<String> {
+        let list = container[key].as_array();
+        let list = list.into_iter().flatten();
+        list.filter_map(|w| w.as_str().map(str::to_owned)).collect()
+    };
+    let mut words: Vec<String> = [words("command"), words("args")].concat();
+    let mut command = vec!["sh".to_owned(), "-c".to_owned()];
+    let shell = matches!(words.as_slice(), [shell, flag, ..] if (shell == "sh" || shell == "bash") && flag == "-c");
+    if shell {
+        command = words.drain(..2).collect();
+    }
+    if let Some(path) = output {
+        words.push(format!("1>{path} 2>&1"));
+    }
+    words.push(format!("&& echo completed > {directory}/$$$$.pid"));
+    container["command"] = json!(command);
+    container["args"] = json!([words.join(" ")]);
+}
+
+/// Tells the collectors which of the containers that they wait for have ended.
+pub(super) async fn watch(
+    world: World,
+    key: Key,
+    database: Arc<Database>,
+) -> Result<Next, ApiError> {
+    let Some(pod) = world.find(&PODS, &key.namespace, &key.name) else {
+        return Ok(Next::Wait);
+    };
+    let Some(trial) = pod["metadata"]["labels"][TRIAL_LABEL].as_str() else {
+        return Ok(Next::Wait);
+    };
+    let Some(trial) = world.find(&TRIALS, &key.namespace, trial) else {
+        return Ok(Next::Wait);
+    };
+    let primary = &trial["spec"]["primaryContainerName"];
+    let statuses = pod["status"]["containerStatuses"].as_array();
+    let status = statuses
+        .into_iter()
+        .flatten()
+        .find(|s| s["name"] == *primary);
+    let code = status.and_then(|s| s["state"]["terminated"]["exitCode"].as_i64());
+    if let Some(code) = code {
+        let uid = text(&pod, "uid").to_owned();
+        database
+            .ended
+            .send_if_modified(|ended| ended.insert(uid, code) != Some(code));
+    }
+    Ok(Next::Wait)
+}
+
+/// What the collector's container does.
+async fn collect(container: ContainerStart, database: Arc<Database>) -> i32 {
+    let uid = container.pod_uid.clone();
+    let mut ended = database.ended.subscribe();
+    let code = tokio::select! {
+        () = container.stop.stopped() => return 143,
+        found = ended.wait_for(|ended| ended.contains_key(&uid)) => match found {
+            Ok(ended) => ended.get(&uid).copied().unwrap_or(1),
+            Err(_) => return 143,
+        },
+    };
+    if code != 0 {
+        container
+            .log
+            .line("Failed to wait for worker container: the main process did not complete");
+        return 1;
+    }
+    let option = |flag: &str| {
+        let mut pairs = container.args.windows(2);
+        pairs
+            .find(|pair| pair[0] == flag)
+            .map(|pair| pair[1].as_str())
+    };
+    let metrics: Vec<&str> = option("-m").unwrap_or_default().split(';').collect();
+    let filters: Vec<&str> = option("-f").map_or_else(|| vec![FORMAT], |f| f.split(';').collect());
+    let file = option("-path").and_then(|path| container.path(path));
+    let Some(printed) = file.and_then(|file| std::fs::read_to_string(file).ok()) else {
+        container
+            .log
+            .line("Failed to collect logs: failed to open the file");
+        return 1;
+    };
+    let found = match option("-format") {
+        Some("JSON") => parse_json(&printed, &metrics),
+        _ => Some(parse_text(&printed, &metrics, &filters)),
+    };
+    let Some(mut found) = found else {
+        container
+            .log
+            .line("Failed to collect logs: failed to parse the json object");
+        return 1;
+    };
+    if !found.iter().any(|m| m.name == metrics[0]) {
+        found = vec![Measurement {
+            time: Timestamp::UNIX_EPOCH,
+            name: metrics[0].to_owned(),
+            value: "unavailable".to_owned(),
+        }];
+    }
+    database.report(option("-t").unwrap_or_default(), found);
+    0
+}
+
+fn parse_text(printed: &str, metrics: &[&str], filters: &[&str]) -> Vec<Measurement> {
+    let patterns: Vec<Regex> = filters.iter().filter_map(|f| Regex::new(f).ok()).collect();
+    let mut found = Vec::new();
+    for line in printed.lines() {
+        let first = line.split_once(' ').map(|(first, _)| first);
+        let time = first
+            .and_then(|t| t.parse().ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH);
+        for pattern in &patterns {
+            for groups in pattern.captures_iter(line) {
+                let of = |i: usize| groups.get(i).map_or("", |m| m.as_str().trim());
+                if metrics.contains(&of(1)) {
+                    found.push(Measurement {
+                        time,
+                        name: of(1).to_owned(),
+                        value: of(2).to_owned(),
+                    });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// None where a line is not a JSON object. Only texts are values.
+fn parse_json(printed: &str, metrics: &[&str]) -> Option<Vec<Measurement>> {
+    let mut found = Vec::new();
+    for line in printed.lines().filter(|line| !line.is_empty()) {
+        let object: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
+        let time = object.get("timestamp").and_then(Value::as_str);
+        let time = time
+            .and_then(|t| t.parse().ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH);
+        for name in metrics {
+            if let Some(value) = object.get(*name).and_then(Value::as_str) {
+                found.push(Measurement {
+                    time,
+                    name: (*name).to_owned(),
+                    value: value.to_owned(),
+                });
+            }
+        }
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(found: &[Measurement]) -> Vec<String> {
+        found
+            .iter()
+            .map(|m| format!("{}={}@{}", m.name, m.value, m.time.as_second()))
+            .collect()
+    }
+
+    #[test]
+    fn text_is_read_by_the_documented_format() {
+        let printed = "epoch 1\nacc = 0.1 loss=1e-3\n1970-01-01T00:00:09Z acc=-2\nother=5\n";
+        let found = parse_text(printed, &["acc", "loss"], &[FORMAT]);
+        assert_eq!(shown(&found), ["acc=0.1@0", "loss=1e-3@0", "acc=-2@9"]);
+        let found = parse_text("acc is 4", &["acc"], &["([a-z]+) is ([0-9]+)"]);
+        assert_eq!(shown(&found), ["acc=4@0"]);
+    }
+
+    #[test]
+    fn json_values_are_texts() {
+        let found = parse_json("{\"acc\": \"0.5\", \"loss\": 1}\n", &["acc", "loss"]).unwrap();
+        assert_eq!(shown(&found), ["acc=0.5@0"]);
+        assert!(parse_json("acc=1", &["acc"]).is_none());
+    }
+
+    #[test]
+    fn a_command_is_put_through_a_shell() {
+        let mut container =
+            json!({"command": ["kfconform", "workload", "trial"], "args": ["--exit", "0"]});
+        wrap(&mut container, Some(LOG), "/var/log/katib");
+        assert_eq!(container["command"], json!(["sh", "-c"]));
+        assert_eq!(
+            container["args"],
+            json!([
+                "kfconform workload trial --exit 0 1>/var/log/katib/metrics.log 2>&1 && echo completed > /var/log/katib/$$$$.pid"
+            ])
+        );
+        let mut container = json!({"command": ["sh", "-c", "( a; b )"]});
+        wrap(&mut container, None, "/d");
+        assert_eq!(
+            container["args"],
+            json!(["( a; b ) && echo completed > /d/$$$$.pid"])
+        );
+    }
+}
