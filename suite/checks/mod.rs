@@ -17,6 +17,7 @@ mod http;
 pub mod katib;
 mod kserve;
 mod kube;
+pub mod notebooks;
 pub mod timeouts;
 
 use std::time::Duration;
@@ -123,7 +124,7 @@ macro_rules! setups {
 
 /// All checks, by component in the order of [`crate::COMPONENTS`].
 pub fn all() -> impl Iterator<Item = &'static Check> {
-    [katib::TABLES, kserve::TABLES]
+    [notebooks::TABLES, katib::TABLES, kserve::TABLES]
         .into_iter()
         .flatten()
         .flat_map(|table| table.iter())

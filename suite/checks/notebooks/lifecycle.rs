@@ -1,0 +1,188 @@
+//! Stopping, starting, changing and removing notebooks.
+
+use super::{
+    CONTAINER, STOPPED, base, marked, name_of, pods_of, prefix_of,
+    states::{HALTED, Halted, OTHER_PORT, RESTARTED, Ready, given, gone, kept, page_of, reported},
+    uid_of,
+};
+use crate::checks::prelude::*;
+
+requirement_checks! {
+    "notebooks/lifecycle/stops-when-annotated" => stops_when_annotated, needs [&HALTED];
+    "notebooks/lifecycle/keeps-stopped-notebook" => keeps_stopped_notebook, needs [&HALTED];
+    "notebooks/lifecycle/reports-stopped" => reports_stopped, needs [&HALTED];
+    "notebooks/lifecycle/starts-again" => starts_again, needs [&HALTED, &RESTARTED];
+    "notebooks/lifecycle/follows-template" => follows_template, needs [&RESTARTED];
+    "notebooks/lifecycle/starts-stopped" => starts_stopped;
+    "notebooks/lifecycle/repairs-service" => repairs_service;
+    "notebooks/lifecycle/removes-its-parts" => removes_its_parts, needs [&OTHER_PORT];
+}
+
+/// The annotation scales the server to nothing.
+pub async fn stops_when_annotated(cx: &Cx) -> Outcome {
+    let seen: Halted = cx.setup(&HALTED)?;
+    if !seen.stateful_set.is_null() {
+        ensure_eq!(
+            seen.stateful_set["spec"]["replicas"],
+            0,
+            "spec.replicas of StatefulSet `{}` after its Notebook was stopped",
+            name_of(&seen.before.notebook)
+        );
+    }
+    Ok(())
+}
+
+/// The Notebook itself stays as it was.
+pub async fn keeps_stopped_notebook(cx: &Cx) -> Outcome {
+    let seen: Halted = cx.setup(&HALTED)?;
+    let before = &seen.before.notebook;
+    let after = kept(&seen)?;
+    let name = name_of(before);
+    ensure_eq!(
+        uid_of(after),
+        uid_of(before),
+        "the uid of Notebook `{name}` after it was stopped"
+    );
+    ensure_eq!(
+        after["spec"],
+        before["spec"],
+        "the spec of Notebook `{name}` after it was stopped"
+    );
+    Ok(())
+}
+
+/// Its status says that nothing runs.
+pub async fn reports_stopped(cx: &Cx) -> Outcome {
+    let seen: Halted = cx.setup(&HALTED)?;
+    reported(given(
+        kept(&seen),
+        "notebooks/lifecycle/keeps-stopped-notebook",
+    )?)
+}
+
+/// Without the annotation it runs again: another pod, the same path.
+pub async fn starts_again(cx: &Cx) -> Outcome {
+    let before: Halted = cx.setup(&HALTED)?;
+    let seen: Ready = cx.setup(&RESTARTED)?;
+    let name = name_of(&seen.notebook);
+    ensure!(
+        !seen.pods.is_empty(),
+        "Notebook `{name}` reports to be ready after it was started again, but has no pod"
+    );
+    let earlier: Vec<&str> = before.before.pods.iter().map(uid_of).collect();
+    ensure!(
+        seen.pods.iter().all(|pod| !earlier.contains(&uid_of(pod))),
+        "Notebook `{name}` has the pod that it had before it was stopped"
+    );
+    ensure_eq!(
+        seen.page["notebook"],
+        "kfconform",
+        "what answers in Notebook `{name}` after it was started again"
+    );
+    Ok(())
+}
+
+/// A change of the pod template reaches the server.
+pub async fn follows_template(cx: &Cx) -> Outcome {
+    let seen: Ready = cx.setup(&RESTARTED)?;
+    let name = name_of(&seen.notebook);
+    let changed = with(
+        &seen.notebook,
+        &format!("{CONTAINER}.env"),
+        json!([{"name": "SHADE", "value": "blue"}]),
+    );
+    let patch = json!({"spec": changed["spec"]});
+    cx.patch(&NOTEBOOK, name, &patch).await?;
+    let old: Vec<&str> = seen.pods.iter().map(uid_of).collect();
+    for pod in &seen.pods {
+        // A pod of the same name is fine, as long as it is another one.
+        cx.until(
+            &POD,
+            name_of(pod),
+            "notebook-ready",
+            "be replaced after its Notebook changed, and become ready",
+            |now| !old.contains(&uid_of(now)) && condition(now, "Ready") == "True",
+        )
+        .await?;
+    }
+    let pods = pods_of(cx, name).await?;
+    let pod = pods.first().map(name_of).unwrap_or_default();
+    let page = page_of(cx, pod, 8888, &prefix_of(&seen.notebook)).await?;
+    ensure_eq!(
+        page["env"]["SHADE"],
+        "blue",
+        "the variable SHADE in Notebook `{name}` after it was changed"
+    );
+    Ok(())
+}
+
+/// A notebook that is made with the annotation does not run.
+pub async fn starts_stopped(cx: &Cx) -> Outcome {
+    let name = cx.name("asleep");
+    let notebook = marked(
+        base(cx, &name)?,
+        "annotations",
+        STOPPED,
+        "2026-01-01T00:00:00Z",
+    );
+    cx.create(&NOTEBOOK, &notebook).await?;
+    let set = cx
+        .until(&STATEFUL_SET, &name, "reconcile", "be made", |set| {
+            set["status"]["observedGeneration"].as_i64() >= Some(1)
+        })
+        .await?;
+    ensure_eq!(
+        set["spec"]["replicas"],
+        0,
+        "spec.replicas of StatefulSet `{name}`, whose Notebook was made stopped"
+    );
+    ensure_eq!(
+        pods_of(cx, &name).await?.len(),
+        0,
+        "the number of pods of Notebook `{name}`, which was made stopped"
+    );
+    Ok(())
+}
+
+/// A Service that was deleted by mistake comes again.
+pub async fn repairs_service(cx: &Cx) -> Outcome {
+    let name = cx.name("repair");
+    // A stopped notebook has a Service too, and costs no pod.
+    let notebook = marked(
+        base(cx, &name)?,
+        "annotations",
+        STOPPED,
+        "2026-01-01T00:00:00Z",
+    );
+    cx.create(&NOTEBOOK, &notebook).await?;
+    let service = cx
+        .until(&SERVICE, &name, "reconcile", "be made", |_| true)
+        .await?;
+    cx.delete(&SERVICE, &name).await?;
+    let again = cx
+        .until(
+            &SERVICE,
+            &name,
+            "reconcile",
+            "come again after it was deleted",
+            |now| uid_of(now) != uid_of(&service),
+        )
+        .await?;
+    ensure_eq!(
+        again["spec"]["ports"],
+        service["spec"]["ports"],
+        "the ports of Service `{name}` after it came again"
+    );
+    Ok(())
+}
+
+/// All that belongs to a notebook goes with it.
+pub async fn removes_its_parts(cx: &Cx) -> Outcome {
+    let seen: Ready = cx.setup(&OTHER_PORT)?;
+    let name = name_of(&seen.notebook);
+    cx.delete(&NOTEBOOK, name).await?;
+    for kind in [NOTEBOOK, STATEFUL_SET, SERVICE] {
+        cx.until_gone(&kind, name, "gone").await?;
+    }
+    gone(cx, name).await
+}
