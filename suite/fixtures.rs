@@ -13,8 +13,13 @@ pub fn text(path: &str) -> Result<&'static str, String> {
         .ok_or_else(|| format!("there is no fixture `fixtures/{path}`"))
 }
 
-/// A YAML file of fixtures/ with its `<<mark>>`s filled in. A mark that is not known is an error.
+/// A YAML file of fixtures/ with its `<<mark>>`s filled in.
 pub fn load(path: &str, marks: &[(&str, &str)]) -> Result<Value, String> {
+    serde_saphyr::from_str(&fill(path, marks)?).map_err(|e| format!("fixtures/{path}: {e}"))
+}
+
+/// A file of fixtures/ as text, with its `<<mark>>`s filled in. A mark that is not known is an error.
+pub fn fill(path: &str, marks: &[(&str, &str)]) -> Result<String, String> {
     let mut out = String::new();
     let mut rest = text(path)?;
     while let Some((before, after)) = rest.split_once("<<") {
@@ -34,5 +39,5 @@ pub fn load(path: &str, marks: &[(&str, &str)]) -> Result<Value, String> {
         rest = after;
     }
     out.push_str(rest);
-    serde_saphyr::from_str(&out).map_err(|e| format!("fixtures/{path}: {e}"))
+    Ok(out)
 }

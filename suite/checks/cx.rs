@@ -169,6 +169,12 @@ impl Cx {
             .map_err(|e| Stop::CouldNotRun(CouldNotRun::Defect, e))
     }
 
+    /// A fixture as it is written, with its marks filled in: for an API that takes files.
+    pub fn fixture_text(&self, path: &str, marks: &[(&str, &str)]) -> Outcome<String> {
+        crate::fixtures::fill(path, &self.marks(marks))
+            .map_err(|e| Stop::CouldNotRun(CouldNotRun::Defect, e))
+    }
+
     fn marks<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let mut marks = vec![
             ("namespace", self.run.namespace.as_str()),

@@ -18,6 +18,7 @@ pub mod katib;
 mod kserve;
 mod kube;
 pub mod notebooks;
+mod pipelines;
 pub mod timeouts;
 
 use std::time::Duration;
@@ -124,7 +125,12 @@ macro_rules! setups {
 
 /// All checks, by component in the order of [`crate::COMPONENTS`].
 pub fn all() -> impl Iterator<Item = &'static Check> {
-    [notebooks::TABLES, katib::TABLES, kserve::TABLES]
+    [
+        pipelines::TABLES,
+        notebooks::TABLES,
+        katib::TABLES,
+        kserve::TABLES,
+    ]
         .into_iter()
         .flatten()
         .flat_map(|table| table.iter())
@@ -154,4 +160,4 @@ pub struct Cleanup {
 }
 
 /// The clean-ups that deleting the run's namespace does not do.
-pub const CLEANUPS: &[Cleanup] = &[kserve::CLEANUP];
+pub const CLEANUPS: &[Cleanup] = &[pipelines::CLEANUP, kserve::CLEANUP];
