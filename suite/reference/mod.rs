@@ -7,6 +7,7 @@ mod fault;
 mod katib;
 mod kserve;
 pub mod kube;
+mod pipelines;
 mod pods;
 
 use std::{
@@ -33,6 +34,10 @@ struct Component {
 
 /// The components, in the order of reports.
 const COMPONENTS: &[Component] = &[
+    Component {
+        faults: pipelines::FAULTS,
+        install: pipelines::install,
+    },
     Component {
         faults: katib::FAULTS,
         install: katib::install,

@@ -30,8 +30,9 @@ setups! {
     /// `pipelines/experiment/archives-its-runs` archives.
     pub(super) REFERENCE = "setup/pipelines/reference", judge "pipelines/run/by-reference-succeeds", minutes 15, needs [&IMAGE, &PIPELINE], run: reference;
 
-    /// A finished run that passed a parameter. `pipelines/run/is-archived-and-restored` does that with it.
-    pub(super) PARAMETERS = "setup/pipelines/parameters", judge "pipelines/run/passes-parameters", minutes 15, needs [&IMAGE, &EXPERIMENT], run: parameters;
+    /// A finished run that passed a parameter, in an experiment of its own, to which the runs go that must be refused.
+    /// `pipelines/run/is-archived-and-restored` does that with it.
+    pub(super) PARAMETERS = "setup/pipelines/parameters", judge "pipelines/run/passes-parameters", minutes 15, needs [&IMAGE], run: parameters;
 
     /// A finished run that passed a file.
     pub(super) ARTIFACT = "setup/pipelines/artifact", judge "pipelines/run/passes-artifacts", minutes 15, needs [&IMAGE, &EXPERIMENT], run: artifact;
@@ -42,7 +43,7 @@ setups! {
     /// The finished run that took the branch that fails.
     pub(super) CHOSE_ELSE = "setup/pipelines/chose-else", judge "pipelines/run/follows-condition", minutes 15, needs [&IMAGE, &EXPERIMENT], run: chose_else;
 
-    /// A finished run whose task failed, in the experiment `Finished` of its own. `pipelines/run/refuses-retry-of-succeeded`
+    /// A finished run whose task failed, in an experiment of its own. `pipelines/run/refuses-retry-of-succeeded`
     /// retries it, as the twin.
     pub(super) FAILING = "setup/pipelines/failing", judge "pipelines/run/failing-task-fails", minutes 15, needs [&IMAGE], run: failing;
 
@@ -212,11 +213,11 @@ async fn reference(cx: &Cx) -> Outcome<Value> {
 const WORD: &str = "oak and ash";
 
 async fn parameters(cx: &Cx) -> Outcome<Value> {
-    let experiment: Experiment = cx.setup(&EXPERIMENT)?;
+    let experiment = new_experiment(cx, "parameters").await?;
     let marks = [("name", &*cx.name("parameters")), ("word", WORD)];
     let spec = cx.fixture("pipelines/parameters.yaml", &marks)?;
     let source = by_value(spec, json!({"word": WORD}));
-    run_to_end(cx, "parameters", &experiment.id, source).await
+    run_to_end(cx, "parameters", &experiment, source).await
 }
 
 async fn artifact(cx: &Cx) -> Outcome<Value> {
