@@ -185,7 +185,7 @@ async fn joins_predicates(cx: &Cx) -> Outcome {
         .collect();
     wanted.sort();
     let predicates = [
-        named_like(&five.longer_part),
+        named_like(&five.part),
         text("name", "NOT_EQUALS", without),
     ];
     let names = found(&api, &EXPERIMENTS, &predicates).await?;
