@@ -7,6 +7,7 @@ mod fault;
 mod katib;
 mod kserve;
 pub mod kube;
+mod notebooks;
 mod pipelines;
 mod pods;
 
@@ -37,6 +38,10 @@ const COMPONENTS: &[Component] = &[
     Component {
         faults: pipelines::FAULTS,
         install: pipelines::install,
+    },
+    Component {
+        faults: notebooks::FAULTS,
+        install: notebooks::install,
     },
     Component {
         faults: katib::FAULTS,
