@@ -186,8 +186,11 @@ const TYPES: &[Line] = &[
     ),
 ];
 
+/// Name, type and path of a column.
+type Cells = (&'static str, &'static str, &'static str);
+
 /// Columns of tables for built-in types, by kind: name, type, path. Others show name and age.
-const COLUMNS: &[(&str, &[(&str, &str, &str)])] = &[
+const COLUMNS: &[(&str, &[Cells])] = &[
     ("Namespace", &[("Status", "string", ".status.phase")]),
     (
         "Pod",

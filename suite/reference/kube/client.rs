@@ -240,7 +240,7 @@ impl World {
         finalizer: &str,
     ) -> Result<(), ApiError> {
         self.change_finalizers(resource, namespace, name, |list| {
-            list.retain(|f| f != finalizer)
+            list.retain(|f| f != finalizer);
         })
         .await
     }

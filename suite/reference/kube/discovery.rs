@@ -135,7 +135,6 @@ fn groups(world: &World) -> Vec<(String, Vec<String>)> {
         .groups()
         .into_iter()
         .filter(|(group, _)| !group.is_empty())
-        .map(|(group, versions)| (group, versions.into_iter().map(|(name, _)| name).collect()))
         .collect();
     for (group, version, ..) in REVIEWS {
         if !groups.iter().any(|(name, _)| name == group) {

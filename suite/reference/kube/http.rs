@@ -263,7 +263,7 @@ pub(super) fn permit(world: &World, user: &User, action: &Action) -> Result<(), 
     let cause = action.refusal(user);
     if action.path.is_some() {
         let mut error = ApiError::new(403, "Forbidden", format!("forbidden: {cause}"));
-        error.details = Some(serde_json::json!({}));
+        error.details = Some(Box::new(serde_json::json!({})));
         return Err(error);
     }
     let resource = super::registry::Resource::of(action.group.clone(), action.resource.clone());

@@ -135,10 +135,10 @@ pub(super) fn answer(
                 store.version()
             ),
         );
-        error.details = Some(json!({
+        error.details = Some(Box::new(json!({
             "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             "retryAfterSeconds": 1,
-        }));
+        })));
         return Err(error);
     }
     if let Some(after) = after {

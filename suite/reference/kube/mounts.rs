@@ -28,9 +28,8 @@ impl Mounts {
                 (None, Some(expression)) => expand(expression, env),
                 (None, None) => String::new(),
             };
-            let real = match inside(volume, &sub) {
-                Some(real) => real,
-                None => continue,
+            let Some(real) = inside(volume, &sub) else {
+                continue;
             };
             if !sub.is_empty() && !real.exists() && std::fs::create_dir_all(&real).is_err() {
                 continue;

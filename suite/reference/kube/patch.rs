@@ -138,14 +138,15 @@ fn merge_list(place: &mut Value, patches: &[Value], id: &str) {
         match patch.get("$patch").and_then(Value::as_str) {
             Some("delete") => list.retain(|item| !same(item)),
             Some("replace") if patch.get(id).is_none() => {}
-            _ => match list.iter_mut().find(|item| same(item)) {
-                Some(item) => strategic(item, patch),
-                None => {
+            _ => {
+                if let Some(item) = list.iter_mut().find(|item| same(item)) {
+                    strategic(item, patch);
+                } else {
                     let mut item = Value::Object(Map::new());
                     strategic(&mut item, patch);
                     list.push(item);
                 }
-            },
+            }
         }
     }
 }
@@ -160,31 +161,29 @@ pub fn apply(target: &mut Value, before: Option<&Value>, applied: &Value) {
 }
 
 fn remove_dropped(target: &mut Value, before: &Value, applied: &Value) {
-    match (target, before) {
-        (Value::Object(target), Value::Object(before)) => {
-            for (key, old) in before {
-                match (applied.get(key), target.get_mut(key)) {
-                    (None, _) => {
-                        target.shift_remove(key);
-                    }
-                    (Some(new), Some(value)) => {
-                        if let Some(id) = key_of(key, old) {
-                            drop_elements(value, old, new, id);
-                        } else if merged_set(key) {
-                            let gone = |item: &Value| {
-                                old.as_array().is_some_and(|l| l.contains(item))
-                                    && new.as_array().is_none_or(|l| !l.contains(item))
-                            };
-                            array(value).retain(|item| !gone(item));
-                        } else {
-                            remove_dropped(value, old, new);
-                        }
-                    }
-                    (Some(_), None) => {}
+    let (Value::Object(target), Value::Object(before)) = (target, before) else {
+        return;
+    };
+    for (key, old) in before {
+        match (applied.get(key), target.get_mut(key)) {
+            (None, _) => {
+                target.shift_remove(key);
+            }
+            (Some(new), Some(value)) => {
+                if let Some(id) = key_of(key, old) {
+                    drop_elements(value, old, new, id);
+                } else if merged_set(key) {
+                    let gone = |item: &Value| {
+                        old.as_array().is_some_and(|l| l.contains(item))
+                            && new.as_array().is_none_or(|l| !l.contains(item))
+                    };
+                    array(value).retain(|item| !gone(item));
+                } else {
+                    remove_dropped(value, old, new);
                 }
             }
+            (Some(_), None) => {}
         }
-        _ => {}
     }
 }
 
@@ -225,7 +224,7 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), ApiError> {
         };
         match operation["op"].as_str() {
             Some("add") => {
-                insert(target, path, operation["value"].clone()).ok_or_else(unapplied)?
+                insert(target, path, operation["value"].clone()).ok_or_else(unapplied)?;
             }
             Some("remove") => {
                 take(target, path).ok_or_else(unapplied)?;

@@ -488,7 +488,7 @@ impl Pod {
                             message: message.clone(),
                         };
                     });
-                    self.event("Warning", "Failed", &format!("{message}")).await;
+                    self.event("Warning", "Failed", &message).await;
                     self.event("Warning", "Failed", "Error: ErrImagePull").await;
                     let wait = PULL_BACK_OFF
                         .saturating_mul(2_u32.saturating_pow(pulls).min(MOST_BACK_OFF));

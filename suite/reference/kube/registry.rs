@@ -1,7 +1,7 @@
 //! Which resource types the server has: the built-in ones and those that CRDs add.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -457,27 +457,26 @@ impl Registry {
         all
     }
 
-    /// The types by group and served version, the group's preferred version first.
-    pub fn groups(&self) -> BTreeMap<String, Vec<(String, Vec<Arc<ResourceType>>)>> {
-        let mut groups: BTreeMap<String, BTreeMap<_, (String, Vec<Arc<ResourceType>>)>> =
-            BTreeMap::new();
+    /// The groups with their served versions, preferred first.
+    pub fn groups(&self) -> BTreeMap<String, Vec<String>> {
+        let mut groups: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
         for kind in self.all() {
             for version in kind.versions.iter().filter(|v| v.served) {
                 groups
                     .entry(kind.resource.group().to_owned())
                     .or_default()
-                    .entry((
+                    .insert((
                         std::cmp::Reverse(priority(&version.name)),
                         version.name.clone(),
-                    ))
-                    .or_insert_with(|| (version.name.clone(), Vec::new()))
-                    .1
-                    .push(kind.clone());
+                    ));
             }
         }
         groups
             .into_iter()
-            .map(|(group, versions)| (group, versions.into_values().collect()))
+            .map(|(group, versions)| {
+                let names = versions.into_iter().map(|(_, name)| name);
+                (group, names.collect())
+            })
             .collect()
     }
 }

@@ -42,14 +42,13 @@ pub(super) enum Route {
 
 impl Route {
     pub(super) fn parse(world: &World, request: &Request) -> Self {
-        Self::of_path(&request.path)
-            .map(|mut place| {
-                let resource = Resource::of(place.group.clone(), place.plural.clone());
-                let kind = world.registry().get(&resource);
-                place.kind = kind.filter(|kind| kind.version(&place.version).is_some());
-                Self::Resource(place)
-            })
-            .unwrap_or(Self::Path)
+        let Some(mut place) = Self::of_path(&request.path) else {
+            return Self::Path;
+        };
+        let resource = Resource::of(place.group.clone(), place.plural.clone());
+        let kind = world.registry().get(&resource);
+        place.kind = kind.filter(|kind| kind.version(&place.version).is_some());
+        Self::Resource(place)
     }
 
     fn of_path(path: &str) -> Option<Place> {

@@ -235,7 +235,7 @@ impl FieldSelector {
             let same = match found {
                 Value::Null => wanted.is_empty(),
                 Value::String(text) => text == wanted,
-                other => other.to_string() == *wanted,
+                other => wanted.parse::<Value>().is_ok_and(|wanted| wanted == *other),
             };
             same == *equal
         })

@@ -15,7 +15,7 @@ pub struct ApiError {
     /// What a person reads.
     pub message: String,
     /// The `details` member: name, group, kind, causes.
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
 }
 
 /// One thing wrong with a field of an object.
@@ -206,7 +206,7 @@ impl ApiError {
             code: 422,
             reason: Some("Invalid".to_owned()),
             message: format!("{of} \"{name}\" is invalid: {all}"),
-            details: Some(details),
+            details: Some(Box::new(details)),
         }
     }
 
@@ -216,7 +216,7 @@ impl ApiError {
             code: 500,
             reason: Some("InternalError".to_owned()),
             message: format!("Internal error occurred: {cause}"),
-            details: Some(json!({"causes": [{"message": cause}]})),
+            details: Some(Box::new(json!({"causes": [{"message": cause}]}))),
         }
     }
 
@@ -225,7 +225,7 @@ impl ApiError {
             code,
             reason: Some(reason.to_owned()),
             message,
-            details: Some(details(resource, name)),
+            details: Some(Box::new(details(resource, name))),
         }
     }
 
@@ -257,7 +257,7 @@ impl ApiError {
             status["reason"] = json!(reason);
         }
         if let Some(details) = &self.details {
-            status["details"] = details.clone();
+            status["details"] = Value::clone(details);
         }
         status["code"] = json!(self.code);
         status

@@ -120,6 +120,9 @@ struct State {
     dependents: HashMap<String, BTreeSet<(Resource, Key)>>,
 }
 
+/// The changes to come.
+pub(super) type Changes = mpsc::UnboundedReceiver<Arc<Event>>;
+
 /// The objects of one server.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -294,7 +297,7 @@ impl Store {
         &self,
         resource: &Resource,
         since: Option<u64>,
-    ) -> Result<(Vec<Arc<Event>>, mpsc::UnboundedReceiver<Arc<Event>>), Gone> {
+    ) -> Result<(Vec<Arc<Event>>, Changes), Gone> {
         let mut state = self.lock();
         let now = state.version;
         let table = state.tables.entry(resource.clone()).or_default();
@@ -314,7 +317,7 @@ impl Store {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-    ) -> (u64, Vec<Arc<Value>>, mpsc::UnboundedReceiver<Arc<Event>>) {
+    ) -> (u64, Vec<Arc<Value>>, Changes) {
         let mut state = self.lock();
         let version = state.version;
         let table = state.tables.entry(resource.clone()).or_default();
@@ -324,7 +327,7 @@ impl Store {
     }
 
     /// Follows every resource type from now on.
-    pub(super) fn follow_all(&self) -> mpsc::UnboundedReceiver<Arc<Event>> {
+    pub(super) fn follow_all(&self) -> Changes {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.lock().listeners.push(sender);
         receiver

@@ -171,7 +171,7 @@ fn index<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
         let wanted = wanted.trim().trim_matches(['"', '\'']);
         let fits = |item: &&Value| match find(item, path.trim()) {
             Some(Value::String(text)) => text == wanted,
-            Some(other) => other.to_string() == wanted,
+            Some(other) => wanted.parse::<Value>().is_ok_and(|wanted| wanted == *other),
             None => false,
         };
         return value.as_array()?.iter().find(fits);
@@ -184,9 +184,10 @@ fn index<'a>(value: &'a Value, step: &str) -> Option<&'a Value> {
     match step.trim_end_matches(':') {
         "*" | "" => items.first(),
         number => {
-            let at: i64 = number.parse().ok()?;
-            let at = if at < 0 { items.len() as i64 + at } else { at };
-            items.get(usize::try_from(at).ok()?)
+            if let Some(back) = number.strip_prefix('-') {
+                return items.get(items.len().checked_sub(back.parse().ok()?)?);
+            }
+            items.get(number.parse::<usize>().ok()?)
         }
     }
 }

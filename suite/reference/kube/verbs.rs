@@ -58,8 +58,6 @@ impl Default for WriteOptions {
 pub struct Written {
     /// The object, in the version of the request.
     pub object: Arc<Value>,
-    /// Whether it is new.
-    pub created: bool,
     /// Texts for `Warning` headers.
     pub warnings: Vec<String>,
 }
@@ -205,7 +203,6 @@ impl World {
             }
             return Ok(Written {
                 object: in_version(kind, &target.version, &Arc::new(object)),
-                created: true,
                 warnings,
             });
         }
@@ -220,7 +217,6 @@ impl World {
         warnings.dedup();
         Ok(Written {
             object: in_version(kind, &target.version, &object),
-            created: true,
             warnings,
         })
     }
@@ -277,7 +273,6 @@ impl World {
             warnings.dedup();
             let answer = |object: &Arc<Value>, warnings: Vec<String>| Written {
                 object: in_version(kind, &target.version, object),
-                created: false,
                 warnings,
             };
             if object == *current {
@@ -473,17 +468,19 @@ fn decode(
             )));
         }
     }
-    if let Some(namespace) = map
+    let namespace = map
         .get("metadata")
-        .and_then(|metadata| metadata["namespace"].as_str())
-        .filter(|namespace| kind.namespaced && *namespace != target.key.namespace)
+        .and_then(|metadata| metadata["namespace"].as_str());
+    if let Some(namespace) = namespace
+        && kind.namespaced
+        && !namespace.is_empty()
+        && namespace != target.key.namespace
     {
-        if !namespace.is_empty() {
-            return Err(ApiError::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
+    shapes(kind.custom, object)?;
     if !kind.custom {
         drop_nulls(object);
         return Ok(Vec::new());
@@ -530,6 +527,40 @@ fn drop_nulls(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}
     }
+}
+
+/// Members that the server itself looks into must have the shape that it expects: anything else is undecodable.
+fn shapes(custom: bool, object: &Value) -> Result<(), ApiError> {
+    const MAPS: [&str; 14] = [
+        "/metadata",
+        "/metadata/labels",
+        "/metadata/annotations",
+        "/spec",
+        "/spec/names",
+        "/spec/selector",
+        "/spec/selector/matchLabels",
+        "/spec/strategy",
+        "/spec/template",
+        "/spec/template/metadata",
+        "/spec/template/metadata/labels",
+        "/spec/template/metadata/annotations",
+        "/spec/template/spec",
+        "/status",
+    ];
+    // Only built-in types have all of these; what a CRD calls the same is for its schema to say.
+    let count = if custom { 3 } else { MAPS.len() };
+    for path in &MAPS[..count] {
+        if object
+            .pointer(path)
+            .is_some_and(|value| !value.is_object() && !value.is_null())
+        {
+            return Err(ApiError::bad_request(format!(
+                "json: cannot unmarshal into Go struct field {} of an object",
+                path.replace('/', ".")
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn metadata_of(object: &mut Value) -> Result<&mut Map<String, Value>, ApiError> {
@@ -624,7 +655,7 @@ fn count_generation(kind: &ResourceType, object: &mut Value, current: &Value, ve
     }
     let has_status = kind.version(version).unwrap_or(kind.stored()).status;
     let body = |key: &str| {
-        !matches!(key, "metadata" | "apiVersion" | "kind") && !(key == "status" && has_status)
+        !matches!(key, "metadata" | "apiVersion" | "kind") && (key != "status" || !has_status)
     };
     let count = |value: &Value| {
         value

@@ -540,7 +540,7 @@ impl World {
         }
         // Real controllers need a moment for these; a moment in which pods are refused and components retry.
         let namespace = Key::of(object).name;
-        let mut put = |resource: &Resource, mut object: Value| {
+        let put = |resource: &Resource, mut object: Value| {
             object["metadata"]["namespace"] = json!(namespace);
             object["metadata"]["uid"] = json!(self.ids().uid());
             object["metadata"]["creationTimestamp"] = json!(self.stamp());
