@@ -131,9 +131,9 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
         katib::TABLES,
         kserve::TABLES,
     ]
-        .into_iter()
-        .flatten()
-        .flat_map(|table| table.iter())
+    .into_iter()
+    .flatten()
+    .flat_map(|table| table.iter())
 }
 
 /// The check of a requirement.

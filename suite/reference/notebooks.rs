@@ -91,10 +91,7 @@ pub(super) const FAULTS: &[Fault] = &[
         "notebooks/server/owns-its-parts",
         "the Service names its Notebook as an owner that does not control it",
     ),
-    Fault::new(
-        "notebooks/server/service-port",
-        "the Service has port 8888",
-    ),
+    Fault::new("notebooks/server/service-port", "the Service has port 8888"),
     Fault::new(
         "notebooks/server/own-container-port",
         "the Service leads to port 8888 whatever the container names",
@@ -268,7 +265,8 @@ fn spoil(crd: &mut Value, fault: &str) {
 
 /// What an installation of the controller consists of beside the CRD.
 fn installation() -> Vec<Value> {
-    let labels = json!({"app": "notebook-controller", "kustomize.component": "notebook-controller"});
+    let labels =
+        json!({"app": "notebook-controller", "kustomize.component": "notebook-controller"});
     vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
         json!({
@@ -390,7 +388,9 @@ impl Controller {
         let mut annotations = json!({});
         if !self.has("server/annotations-reach-pod") {
             let copied = metadata["annotations"].as_object().into_iter().flatten();
-            for (key, value) in copied.filter(|(k, _)| !k.contains("kubectl") && !k.contains("notebook")) {
+            for (key, value) in
+                copied.filter(|(k, _)| !k.contains("kubectl") && !k.contains("notebook"))
+            {
                 annotations[key] = value.clone();
             }
         }
@@ -467,10 +467,10 @@ impl Controller {
 
     fn service(&self, notebook: &Value) -> Value {
         let Key { namespace, name } = &self.key;
-        let named = notebook["spec"]["template"]["spec"]["containers"][0]["ports"][0]
-            ["containerPort"]
-            .as_u64()
-            .filter(|_| !self.has("server/own-container-port"));
+        let named =
+            notebook["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
+                .as_u64()
+                .filter(|_| !self.has("server/own-container-port"));
         let target = named.unwrap_or_else(|| u64::from(CONTAINER_PORT));
         let port = if self.has("server/service-port") {
             CONTAINER_PORT
@@ -505,9 +505,7 @@ impl Controller {
     /// A reference to an owner that is there as long as the namespace.
     fn survivor(&self) -> Option<Value> {
         let accounts = Resource::new("", "serviceaccounts");
-        let account = self
-            .world
-            .find(&accounts, &self.key.namespace, "default")?;
+        let account = self.world.find(&accounts, &self.key.namespace, "default")?;
         Some(json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "name": "default", "uid": account["metadata"]["uid"],
         }))

@@ -184,10 +184,7 @@ async fn joins_predicates(cx: &Cx) -> Outcome {
         .cloned()
         .collect();
     wanted.sort();
-    let predicates = [
-        named_like(&five.part),
-        text("name", "NOT_EQUALS", without),
-    ];
+    let predicates = [named_like(&five.part), text("name", "NOT_EQUALS", without)];
     let names = found(&api, &EXPERIMENTS, &predicates).await?;
     ensure_eq!(
         names,
