@@ -83,7 +83,7 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
     match args.format {
         Format::Json => print_json(&json!({"run": args.run, "leftovers": left}))?,
         Format::Text if left.is_empty() => {
-            print(&format!("nothing of run {} is left\n", args.run))?
+            print(&format!("nothing of run {} is left\n", args.run))?;
         }
         Format::Text => {
             let lines: String = left.iter().map(|l| format!("  {l}\n")).collect();

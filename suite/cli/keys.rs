@@ -76,7 +76,7 @@ pub(super) fn sign(args: &SignArgs) -> Done {
     let attestation = folder::sign(&args.dir, &key).map_err(Failure::usage)?;
     match args.format {
         Format::Json => {
-            print_json(&json!({"attestation": attestation, "hint": key.public().hint()}))?
+            print_json(&json!({"attestation": attestation, "hint": key.public().hint()}))?;
         }
         Format::Text => print(&format!("signed: {}\n", attestation.display()))?,
     }

@@ -178,7 +178,7 @@ pub(super) fn images(args: &ImagesArgs) -> Done {
     let image = image(args.registry.as_deref(), &Config::default());
     match args.format {
         Format::Json => {
-            print_json(&[json!({"name": image, "what": "everything that runs in the cluster"})])?
+            print_json(&[json!({"name": image, "what": "everything that runs in the cluster"})])?;
         }
         Format::Text => print(&format!("{image}\n"))?,
     }
@@ -200,13 +200,11 @@ pub(super) fn rbac(args: &RbacArgs) -> Done {
     let manifests = rbac::manifests(account);
     match args.format {
         Format::Json => {
-            print_json(&json!({"apiVersion": "v1", "kind": "List", "items": manifests}))?
+            print_json(&json!({"apiVersion": "v1", "kind": "List", "items": manifests}))?;
         }
         Format::Text => {
-            let documents: Result<Vec<String>, _> = manifests
-                .iter()
-                .map(|m| serde_saphyr::to_string(m))
-                .collect();
+            let documents: Result<Vec<String>, _> =
+                manifests.iter().map(serde_saphyr::to_string).collect();
             print(&documents.map_err(Failure::incomplete)?.join("---\n"))?;
         }
     }

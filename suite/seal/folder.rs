@@ -514,7 +514,7 @@ mod tests {
                 File::create(f.join(ATTESTATION_FILE))
                     .unwrap()
                     .set_len(1 << 40)
-                    .unwrap()
+                    .unwrap();
             },
             "`attestation.sigstore.json` is larger than",
         );
@@ -523,7 +523,7 @@ mod tests {
                 File::create(f.join("evidence.tar.gz"))
                     .unwrap()
                     .set_len(1 << 40)
-                    .unwrap()
+                    .unwrap();
             },
             "`evidence.tar.gz` is larger than",
         );
@@ -603,14 +603,14 @@ mod tests {
         check(
             |s| {
                 s.subject
-                    .extend((0..10_000).map(|n| Descriptor::sha256(n.to_string(), "0".repeat(64))))
+                    .extend((0..10_000).map(|n| Descriptor::sha256(n.to_string(), "0".repeat(64))));
             },
             "larger than 1048576 bytes",
         );
         check(
             |s| {
                 s.subject
-                    .extend((0..100).map(|n| Descriptor::sha256(n.to_string(), "0".repeat(64))))
+                    .extend((0..100).map(|n| Descriptor::sha256(n.to_string(), "0".repeat(64))));
             },
             "more than 64 subjects",
         );

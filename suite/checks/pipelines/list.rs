@@ -146,7 +146,11 @@ async fn filters_by_equality(cx: &Cx) -> Outcome {
     let five: Five = cx.setup(&FIVE)?;
     let one = &five.names[0];
     let names = found(&api, &EXPERIMENTS, &[text("name", "EQUALS", one)]).await?;
-    ensure_eq!(names, [one.clone()], "what the name EQUALS finds");
+    ensure_eq!(
+        names,
+        std::slice::from_ref(one),
+        "what the name EQUALS finds"
+    );
     let names = found(&api, &EXPERIMENTS, &[text("name", "EQUALS", &five.part)]).await?;
     ensure!(
         names.is_empty(),

@@ -36,7 +36,7 @@ async fn is_uploaded(cx: &Cx) -> Outcome {
     let made = column(&versions, &pipeline.versions_after_upload, "display_name");
     ensure_eq!(
         made,
-        [pipeline.name.clone()],
+        std::slice::from_ref(&pipeline.name),
         "the versions of the pipeline after its upload"
     );
     Ok(())

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     super::kube::{
-        ApiError, ContainerStart, Key, Next, Operation, Program, World,
+        ContainerStart, Key, Operation, Program, World,
         resources::{JOBS, NAMESPACES, PODS},
     },
     IMAGES, INJECTION_LABEL, METRICS_COLLECTORS, SUGGESTIONS, TRIAL_LABEL, TRIALS, VERSION, text,
@@ -235,19 +235,15 @@ fn wrap(container: &mut Value, output: Option<&str>, directory: &str) {
 }
 
 /// Tells the collectors which of the containers that they wait for have ended.
-pub(super) async fn watch(
-    world: World,
-    key: Key,
-    database: Arc<Database>,
-) -> Result<Next, ApiError> {
+pub(super) fn watch(world: &World, key: &Key, database: &Database) {
     let Some(pod) = world.find(&PODS, &key.namespace, &key.name) else {
-        return Ok(Next::Wait);
+        return;
     };
     let Some(trial) = pod["metadata"]["labels"][TRIAL_LABEL].as_str() else {
-        return Ok(Next::Wait);
+        return;
     };
     let Some(trial) = world.find(&TRIALS, &key.namespace, trial) else {
-        return Ok(Next::Wait);
+        return;
     };
     let primary = &trial["spec"]["primaryContainerName"];
     let statuses = pod["status"]["containerStatuses"].as_array();
@@ -262,7 +258,6 @@ pub(super) async fn watch(
             .ended
             .send_if_modified(|ended| ended.insert(uid, code) != Some(code));
     }
-    Ok(Next::Wait)
 }
 
 /// What the collector's container does.

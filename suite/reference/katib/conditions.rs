@@ -205,16 +205,16 @@ mod tests {
         ]}});
         for (path, found) in [
             (
-                r##"status.conditions.#(type=="Complete")#|#(status=="True")#"##,
+                r#"status.conditions.#(type=="Complete")#|#(status=="True")#"#,
                 Some("Complete"),
             ),
             (
-                r##"status.conditions.#(type=="Failed")#|#(status=="True")#"##,
+                r#"status.conditions.#(type=="Failed")#|#(status=="True")#"#,
                 None,
             ),
-            (r##"status.conditions.#(type=="Failed")"##, Some("Failed")),
+            (r#"status.conditions.#(type=="Failed")"#, Some("Failed")),
             (
-                r##"status.conditions.#(type!="Complete")"##,
+                r#"status.conditions.#(type!="Complete")"#,
                 Some("SuccessCriteriaMet"),
             ),
             ("status.conditions.1", Some("Complete")),

@@ -374,8 +374,7 @@ async fn add(
         {
             continue;
         }
-        let trial = desired_trial(world, experiment, assignment)
-            .map_err(|why| ApiError::bad_request(why))?;
+        let trial = desired_trial(world, experiment, assignment).map_err(ApiError::bad_request)?;
         match world.create(trial).await {
             Err(error) if !error.is_already_exists() => return Err(error),
             _ => {}

@@ -453,7 +453,8 @@ pub fn install(world: &World) -> BoxFuture<'_, io::Result<()>> {
             trial::reconcile(world, key, logs.clone())
         });
         world.controller("collectors", vec![Watch::on(&PODS)], move |world, key| {
-            collector::watch(world, key, database.clone())
+            collector::watch(&world, &key, &database);
+            async { Ok(super::kube::Next::Wait) }
         });
         Ok(())
     }

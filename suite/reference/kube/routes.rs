@@ -640,12 +640,15 @@ mod tests {
     #[test]
     fn paths_are_taken_apart() {
         let is = |path: &str, expected: (&str, &str, &str, &str, &str)| {
-            let (a, b, c, d, e) = place(path);
-            assert_eq!(
-                (a.as_str(), b.as_str(), c.as_str(), d.as_str(), e.as_str()),
-                expected,
-                "{path}"
+            let (version, namespace, plural, name, rest) = place(path);
+            let found = (
+                version.as_str(),
+                namespace.as_str(),
+                plural.as_str(),
+                name.as_str(),
+                rest.as_str(),
             );
+            assert_eq!(found, expected, "{path}");
         };
         is("/api/v1/pods", ("/v1", "", "pods", "|", ""));
         is("/api/v1/namespaces", ("/v1", "", "namespaces", "|", ""));

@@ -104,11 +104,14 @@ impl Server {
                 self.switch_recurring_run(id, false)
             }
 
-            (_, ["healthz" | "experiments" | "pipelines" | "runs" | "recurringruns"], _)
-            | (_, ["experiments" | "pipelines" | "runs" | "recurringruns", _], _)
-            | (_, ["pipelines", _, "versions"] | ["pipelines", _, "versions", _], _) => {
-                Err(Refusal::gateway(code::UNIMPLEMENTED, "Method Not Allowed"))
-            }
+            (
+                _,
+                ["healthz" | "experiments" | "pipelines" | "runs" | "recurringruns"]
+                | ["experiments" | "pipelines" | "runs" | "recurringruns", _]
+                | ["pipelines", _, "versions"]
+                | ["pipelines", _, "versions", _],
+                _,
+            ) => Err(Refusal::gateway(code::UNIMPLEMENTED, "Method Not Allowed")),
             _ => Err(Refusal::gateway(code::NOT_FOUND, "Not Found")),
         }
     }

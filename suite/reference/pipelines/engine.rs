@@ -244,14 +244,13 @@ impl Execution {
             let iterator = &task["parameterIterator"];
             let detail = self.server.begin_task(&self.run, name);
             let ended = if iterator.is_object() {
-                let items = match &iterator["items"]["raw"] {
-                    Value::String(raw) => serde_json::from_str(raw).unwrap_or_default(),
-                    _ => {
-                        let from = iterator["items"]["inputParameter"]
-                            .as_str()
-                            .unwrap_or_default();
-                        given.parameters.get(from).cloned().unwrap_or_default()
-                    }
+                let items = if let Value::String(raw) = &iterator["items"]["raw"] {
+                    serde_json::from_str(raw).unwrap_or_default()
+                } else {
+                    let from = iterator["items"]["inputParameter"]
+                        .as_str()
+                        .unwrap_or_default();
+                    given.parameters.get(from).cloned().unwrap_or_default()
                 };
                 let items = items.as_array().cloned().unwrap_or_default();
                 let item_name = iterator["itemInput"]

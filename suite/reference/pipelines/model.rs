@@ -78,7 +78,7 @@ pub(super) struct Run {
     pub(super) spec: Value,
     pub(super) runtime_config: Value,
     pub(super) service_account: String,
-    pub(super) recurring_run: String,
+    pub(super) recurring: String,
     pub(super) tasks: Vec<Task>,
 }
 
@@ -357,7 +357,7 @@ impl Row for Run {
             "State" => Cell::text(self.state()),
             "Namespace" => Cell::text(&self.namespace),
             "ExperimentUUID" => Cell::text(&self.experiment),
-            "JobUUID" => Cell::text(&self.recurring_run),
+            "JobUUID" => Cell::text(&self.recurring),
             _ => Cell::text(&self.id),
         }
     }
@@ -404,7 +404,7 @@ impl Row for Run {
             "finished_at": time(self.finished),
             "state": self.state(),
             "run_details": if tasks.is_empty() { Value::Null } else { json!({"task_details": tasks}) },
-            "recurring_run_id": self.recurring_run,
+            "recurring_run_id": self.recurring,
             "state_history": history(&self.states),
         });
         if let (Value::Object(run), Value::Object(rest)) = (&mut run, rest) {
