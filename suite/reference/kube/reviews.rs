@@ -56,6 +56,17 @@ pub(super) async fn run(
         Review::Token => token_review(world, &spec),
         Review::SelfSubject => json!({"userInfo": request.user.to_info()}),
         Review::Access { own } => {
+            // As the real API server: a review has no identity, so labels on it are an error.
+            if object["metadata"]
+                .as_object()
+                .is_some_and(|m| !m.is_empty())
+            {
+                let message = format!(
+                    "metadata: Invalid value: {}: must be empty",
+                    object["metadata"]
+                );
+                return Err(ApiError::new(422, "Invalid", message));
+            }
             let user = if own {
                 request.user.clone()
             } else {
