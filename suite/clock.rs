@@ -1,8 +1,9 @@
 //! The one source of time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// Where a run gets its time from.
 ///

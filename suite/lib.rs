@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod engine;
 pub mod fixtures;
+pub mod hurry;
 pub mod outcome;
 pub mod reference;
 pub mod report;

@@ -268,8 +268,8 @@ pub(super) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct SelftestArgs {
-    /// Only these faults, or those of these requirements
-    #[arg(value_name = "ID")]
+    /// Only faults that match, by their own id or their requirement's; may be given again
+    #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,
     /// List the faults and run nothing
     #[arg(long)]
@@ -277,9 +277,9 @@ pub(super) struct SelftestArgs {
     /// The profile whose checks are proven
     #[arg(long, value_name = "NAME", default_value = "all")]
     pub profile: String,
-    /// How many runs go side by side
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
+    /// How many faults are shown side by side; as many as there are cores when absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: Option<u16>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

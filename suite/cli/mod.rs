@@ -86,7 +86,7 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Done {
     match cli.command {
         Command::Run(args) => block_on(run::run(args)),
-        Command::Selftest(args) => block_on(run::selftest(args)),
+        Command::Selftest(args) => run::selftest(&args),
         Command::List(args) => show::list(&args),
         Command::Explain(args) => show::explain(&args),
         Command::Plan(args) => show::plan(&args),

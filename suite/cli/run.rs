@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     cluster::{Config, Target},
     engine::{self, Event, Interrupt, RunOptions},
-    reference::{self, Reference, ReferenceOptions},
+    reference::{Reference, ReferenceOptions},
     report::{
         console::{self, Style},
         html, junit,
@@ -22,7 +22,7 @@ use crate::{
         progress::ProgressLine,
     },
     seal,
-    selftest::{self, Matrix},
+    selftest::{self, Matrix, Progress, Row},
     spec::Specs,
 };
 
@@ -359,27 +359,23 @@ async fn asked_to_stop() {
     }
 }
 
-pub(super) async fn selftest(args: SelftestArgs) -> Done {
+pub(super) fn selftest(args: &SelftestArgs) -> Done {
+    let faults = selftest::choose(&args.only).map_err(Failure::usage)?;
     if args.list {
-        let ids: Vec<&str> = reference::faults().map(|f| f.id).collect();
         match args.format {
-            Format::Json => print_json(&ids)?,
+            Format::Json => {
+                let ids: Vec<&str> = faults.iter().map(|f| f.id).collect();
+                print_json(&ids)?;
+            }
             Format::Text => {
-                let lines: String = reference::faults()
+                let lines: String = faults
+                    .iter()
                     .map(|f| format!("{}\n    {}\n", f.id, f.says))
                     .collect();
                 print(&lines)?;
             }
         }
         return Ok(exit_code::OK);
-    }
-    for id in &args.only {
-        let known = reference::faults().any(|f| f.id == id || f.requirement() == id);
-        if !known {
-            return Err(Failure::usage(
-                selftest::unknown_fault(id).map_or_else(String::new, |u| u.to_string()),
-            ));
-        }
     }
     let select = SelectArgs {
         profile: args.profile.clone(),
@@ -394,25 +390,39 @@ pub(super) async fn selftest(args: SelftestArgs) -> Done {
         registry: None,
     };
     let options = options(&select, &limits, Config::default())?;
+    let side_by_side = args.jobs.map_or_else(
+        || std::thread::available_parallelism().map_or(1, Into::into),
+        usize::from,
+    );
     let started = std::time::Instant::now();
-    let text = args.format == Format::Text;
-    let matrix = selftest::selftest(&options, &args.only, args.jobs.into(), |row| {
-        if text {
-            let word = if row.is_fine() {
-                "killed"
-            } else if row.killed {
-                "SPILLS"
+    let terminal = std::io::stderr().is_terminal();
+    let mut line: Option<ProgressLine> = None;
+    let matrix = selftest::selftest(&options, &faults, side_by_side, |progress| match progress {
+        Progress::Planned(total) => line = terminal.then(|| ProgressLine::new(total)),
+        Progress::Shown(row) => {
+            let outcome = if row.is_fine() {
+                model::Outcome::Passed
             } else {
-                "SURVIVES"
+                model::Outcome::Failed
             };
-            drop(writeln!(anstream::stderr(), "{word:>9}  {}", row.fault));
+            match &line {
+                Some(line) => {
+                    line.finished(&row.fault, outcome);
+                    if !row.is_fine() {
+                        line.println(&row_text(row));
+                    }
+                }
+                None => drop(writeln!(anstream::stderr(), "{}", row_text(row))),
+            }
         }
     })
-    .await
     .map_err(|e| Failure {
         code: e.exit_code(),
         message: e.to_string(),
     })?;
+    if let Some(line) = line.take() {
+        line.clear();
+    }
     match args.format {
         Format::Json => print_json(&matrix)?,
         Format::Text => print(&matrix_text(&matrix, started.elapsed().as_secs_f64()))?,
@@ -424,36 +434,56 @@ pub(super) async fn selftest(args: SelftestArgs) -> Done {
     })
 }
 
+fn row_text(row: &Row) -> String {
+    let word = if !row.killed() {
+        "SURVIVES"
+    } else if row.spills() {
+        "SPILLS"
+    } else {
+        "killed"
+    };
+    format!("{word:>8}  {}  ({:.1} s)", row.fault, row.seconds)
+}
+
 fn matrix_text(matrix: &Matrix, seconds: f64) -> String {
     let mut text = String::new();
     for row in &matrix.rows {
-        let word = if row.killed { "killed  " } else { "SURVIVES" };
-        text.push_str(&format!("{word} {}\n", row.fault));
+        text.push_str(&format!("{}\n", row_text(row)));
         if let Some(message) = &row.message {
-            text.push_str(&format!(
-                "         {}\n",
-                crate::outcome::shorten(message, 160)
-            ));
+            let outcome = row.outcome.map_or_else(String::new, |o| o.to_string());
+            let message = crate::outcome::shorten(message, 160);
+            text.push_str(&format!("          {outcome}: {message}\n"));
         }
+        let why = row.wide.as_deref();
         for id in &row.spilled {
-            let why = row.wide.as_ref().map_or_else(
+            let why = why.map_or_else(
                 || "SPILLS: also fails".to_owned(),
                 |why| format!("also fails, as it says ({why}):"),
             );
-            text.push_str(&format!("         {why} {id}\n"));
+            text.push_str(&format!("          {why} {id}\n"));
+        }
+        if row.nothing_passed && why.is_none() {
+            text.push_str("          SPILLS: no check of the component passes\n");
+        }
+        if !row.blocked.is_empty() {
+            text.push_str(&format!(
+                "          could then not run: {}\n",
+                row.blocked.join(", ")
+            ));
         }
     }
     for id in &matrix.without_fault {
-        text.push_str(&format!("NO FAULT {id}\n"));
+        text.push_str(&format!("NO FAULT  {id}\n"));
     }
     for line in &matrix.baseline {
-        text.push_str(&format!("WITHOUT ANY FAULT: {line}\n"));
+        text.push_str(&format!("WITHOUT ANY FAULT  {line}\n"));
     }
-    let killed = matrix.rows.iter().filter(|r| r.is_fine()).count();
+    let survive = matrix.rows.iter().filter(|r| !r.killed()).count();
+    let spill = matrix.rows.iter().filter(|r| r.spills()).count();
     text.push_str(&format!(
-        "{} faults: {killed} killed, {} survive or spill; {} requirements without a fault; {seconds:.1} s\n",
+        "{} faults: {} killed, {survive} survive, {spill} spill; {} requirements without a fault; {seconds:.1} s\n",
         matrix.rows.len(),
-        matrix.rows.len() - killed,
+        matrix.rows.len() - survive,
         matrix.without_fault.len(),
     ));
     text
