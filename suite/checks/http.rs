@@ -120,6 +120,16 @@ impl Http<'_> {
         self.accepted(&answer, &format!("GET {path}"))
     }
 
+    /// Reads `path` a single time, for callers that ask again by themselves; none when nobody answered.
+    pub async fn get_once(&self, path: &str) -> Outcome<Option<Answer>> {
+        let request = self.request("GET", path);
+        match self.cx.session.send(request.clone()).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(TransportError::Unreachable(_) | TransportError::Timeout(_)) => Ok(None),
+            Err(error) => Err(could_not_send(&request, &error)),
+        }
+    }
+
     /// Posts JSON, whatever the answer is.
     pub async fn post(&self, path: &str, body: &Value) -> Outcome<Answer> {
         self.send(self.request("POST", path).json(body.clone()))

@@ -6,7 +6,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, ValueEnum, value_parser};
@@ -17,6 +17,10 @@ use super::{Context, STOPPED};
 
 /// Most reports of a trial.
 const MAX_STEPS: u32 = 100_000;
+/// How long a collector may take to start: its image may have to be pulled first.
+const COLLECTOR_STARTS: Duration = Duration::from_secs(60);
+/// How long a collector that runs may take to look for the trial.
+const COLLECTOR_LOOKS: Duration = Duration::from_secs(2);
 
 const SERIES: [Repeated; 2] = [
     (
@@ -58,6 +62,8 @@ pub struct Trial {
     pub timestamps: bool,
     /// The file to append the reports to, instead of standard output.
     pub file: Option<PathBuf>,
+    /// Whether to stay until Katib's collector has seen the trial.
+    pub await_collector: bool,
     /// The exit code.
     pub exit: u8,
 }
@@ -108,6 +114,12 @@ impl Args for Trial {
                     .value_parser(value_parser!(PathBuf)),
             )
             .arg(
+                Arg::new("await-collector")
+                    .long("await-collector")
+                    .help("Stay until the metrics collector beside the trial has seen its process")
+                    .action(clap::ArgAction::SetTrue),
+            )
+            .arg(
                 Arg::new("exit")
                     .long("exit")
                     .value_name("CODE")
@@ -149,6 +161,7 @@ impl FromArgMatches for Trial {
             format: matches.get_one("format").copied().unwrap_or_default(),
             timestamps: matches.get_flag("timestamps"),
             file: matches.get_one("file").cloned(),
+            await_collector: matches.get_flag("await-collector"),
             exit: matches.get_one("exit").copied().unwrap_or_default(),
         })
     }
@@ -177,6 +190,9 @@ impl Trial {
                 cx.log(&format!("the report could not be written: {error}"));
                 return 1;
             }
+        }
+        if self.await_collector && !seen_by_collector(cx).await {
+            return STOPPED;
         }
         i32::from(self.exit)
     }
@@ -223,6 +239,56 @@ impl Trial {
         let mut file = OpenOptions::new().create(true).append(true).open(file)?;
         file.write_all(report.as_bytes())
     }
+}
+
+/// Katib's collector looks once, when it starts, for the trial in the process table that their containers share, and
+/// gives up when the trial has ended before. So this waits until a process of another container is there and had the
+/// time to look. False when the order to stop came first. Where no process table is shared, nobody looks in it.
+async fn seen_by_collector(cx: &Context) -> bool {
+    const POLL: Duration = Duration::from_millis(100);
+    let proc = cx.path("/proc");
+    let mut waited = Duration::ZERO;
+    loop {
+        match beside(&proc, std::process::id()) {
+            None => return true,
+            Some(true) => return cx.sleep(COLLECTOR_LOOKS).await,
+            Some(false) if waited >= COLLECTOR_STARTS => return true,
+            Some(false) => {}
+        }
+        if !cx.sleep(POLL).await {
+            return false;
+        }
+        waited += POLL;
+    }
+}
+
+/// Whether the table of processes at `proc` holds a first process of another container than that of process `own`;
+/// none where there is no table, or only this container's. Process 1 of a shared table is the pod's own.
+fn beside(proc: &Path, own: u32) -> Option<bool> {
+    let mut first = own;
+    loop {
+        match parent(proc, first)? {
+            0 => break,
+            parent => first = parent,
+        }
+    }
+    if first == 1 {
+        return None;
+    }
+    let mut others = fs::read_dir(proc)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != 1 && *pid != first);
+    Some(others.any(|pid| parent(proc, pid) == Some(0)))
+}
+
+/// The parent of a process; 0 where that is outside of the table.
+fn parent(proc: &Path, pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+    // `PID (COMMAND) STATE PPID …`; a command may hold anything, brackets too.
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -301,6 +367,27 @@ mod tests {
                 .is_ok()
         );
         assert!(container.lines().is_empty());
+    }
+
+    #[test]
+    fn the_collector_is_the_first_process_of_another_container() {
+        let table = tempfile::tempdir().unwrap();
+        let add = |pid: u32, command: &str, parent: u32| {
+            let directory = table.path().join(pid.to_string());
+            fs::create_dir_all(&directory).unwrap();
+            let line = format!("{pid} ({command}) S {parent} 1 1 0 -1");
+            fs::write(directory.join("stat"), line).unwrap();
+        };
+        assert_eq!(beside(table.path(), 8), None, "no table at all");
+        add(1, "sh", 0);
+        add(8, "a trial", 1);
+        assert_eq!(beside(table.path(), 8), None, "a table of its own");
+        add(1, "pause", 0);
+        add(7, "sh", 0);
+        add(8, "odd) R 0 (name", 7);
+        assert_eq!(beside(table.path(), 8), Some(false));
+        add(12, "collector", 0);
+        assert_eq!(beside(table.path(), 8), Some(true));
     }
 
     #[tokio::test]

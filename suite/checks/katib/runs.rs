@@ -157,8 +157,9 @@ async fn random(cx: &Cx) -> Outcome<Value> {
         }),
     );
     let arguments = [
+        "--await-collector",
         "--sleep-ms",
-        "5000",
+        "100",
         "--metric",
         "acc",
         "--value",
@@ -188,9 +189,10 @@ async fn goal(cx: &Cx) -> Outcome<Value> {
         }),
     );
     let arguments = [
+        "--await-collector",
         "--timestamps",
         "--sleep-ms",
-        "2000",
+        "100",
         "--metric",
         "loss",
         "--value",
@@ -263,8 +265,9 @@ async fn grid(cx: &Cx) -> Outcome<Value> {
         }),
     );
     let arguments = [
+        "--await-collector",
         "--sleep-ms",
-        "5000",
+        "100",
         "--metric",
         "acc",
         "--value",

@@ -295,17 +295,12 @@ async fn tags(cx: &Cx, service: &str) -> Outcome<Vec<String>> {
     let pods = cx.list(&POD, &format!("{SERVICE_LABEL}={service}")).await?;
     let mut tags = Vec::new();
     for pod in pods.iter().filter(|pod| is_serving(pod)) {
-        match cx.pod(name(pod), 8080).get("/v1/models/m").await {
-            Ok(answer) => tags.push(
-                answer
-                    .header("x-kfconform-tag")
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-            // A pod that is replaced may be gone by now.
-            Err(Stop::CouldNotRun(CouldNotRun::Unreachable, _)) => {}
-            Err(stop) => return Err(stop),
-        }
+        // A pod that is replaced may be gone by now: then the next look at the pods says so, not a second request.
+        let answer = cx.pod(name(pod), 8080).get_once("/v1/models/m").await?;
+        tags.extend(answer.map(|answer| {
+            let tag = answer.header("x-kfconform-tag").unwrap_or_default();
+            tag.to_owned()
+        }));
     }
     Ok(tags)
 }
