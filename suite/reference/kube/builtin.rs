@@ -625,6 +625,28 @@ pub(super) fn validate(
             if ports == 0 && object["spec"]["clusterIP"] != "None" {
                 errors.push(FieldError::required("spec.ports", ""));
             }
+            for (index, port) in object["spec"]["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .enumerate()
+            {
+                let field = format!("spec.ports[{index}].name");
+                let name = port["name"].as_str().unwrap_or_default();
+                if name.len() > 63 {
+                    errors.push(FieldError::invalid(
+                        field,
+                        &port["name"],
+                        "must be no more than 63 characters",
+                    ));
+                } else if !name.is_empty() && !super::names::is_label(name) {
+                    errors.push(FieldError::invalid(
+                        field,
+                        &port["name"],
+                        super::names::LABEL_RULE,
+                    ));
+                }
+            }
         }
         "PersistentVolumeClaim" => {
             if object["spec"]["accessModes"]

@@ -163,6 +163,22 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// The verbs of a custom resource, in the order in which the API server names them.
+const CUSTOM_VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
+fn verbs(kind: &ResourceType) -> [&'static str; 8] {
+    if kind.custom { CUSTOM_VERBS } else { VERBS }
+}
+
 /// The types of a group and version.
 fn kinds(world: &World, group: &str, version: &str) -> Vec<Arc<ResourceType>> {
     let all = world.registry().all();
@@ -224,7 +240,7 @@ fn list(world: &World, group: &str, version: &str) -> Option<Value> {
         let plural = kind.resource.plural();
         let mut resource = json!({
             "name": plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-            "verbs": VERBS,
+            "verbs": verbs(&kind),
         });
         if !kind.short_names.is_empty() {
             resource["shortNames"] = json!(kind.short_names);
@@ -296,7 +312,7 @@ fn aggregate_version(world: &World, group: &str, version: &str) -> Value {
             "responseKind": {"group": group, "version": version, "kind": kind.kind},
             "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
             "singularResource": kind.singular,
-            "verbs": VERBS,
+            "verbs": verbs(&kind),
         });
         for (key, list) in [
             ("shortNames", &kind.short_names),

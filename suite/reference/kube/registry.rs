@@ -229,6 +229,9 @@ impl Crd {
         object["metadata"]["generation"] = json!(1);
         object["metadata"]["creationTimestamp"] = json!("2025-01-01T00:00:00Z");
         object["metadata"]["resourceVersion"] = json!("1");
+        if object["spec"]["conversion"].is_null() {
+            object["spec"]["conversion"] = json!({"strategy": "None"});
+        }
         object["status"] = crd_status(&object, "2025-01-01T00:00:00Z");
         Ok(Self {
             object: Arc::new(object),
