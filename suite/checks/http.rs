@@ -125,7 +125,11 @@ impl Http<'_> {
         let request = self.request("GET", path);
         match self.cx.session.send(request.clone()).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(TransportError::Unreachable(_) | TransportError::Timeout(_)) => Ok(None),
+            Err(
+                TransportError::Unreachable(_)
+                | TransportError::Refused(_)
+                | TransportError::Timeout(_),
+            ) => Ok(None),
             Err(error) => Err(could_not_send(&request, &error)),
         }
     }
@@ -188,6 +192,8 @@ impl Http<'_> {
                         || (repeatable && answer.status == 500)
                 }
                 Err(TransportError::Unreachable(_)) => repeatable,
+                // Nobody saw the request.
+                Err(TransportError::Refused(_)) => true,
                 Err(_) => false,
             };
             if !again || self.cx.now_ms() + super::cx_millis(wait) > until {

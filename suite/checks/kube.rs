@@ -477,9 +477,18 @@ fn is_webhook_down(answer: &Answer) -> bool {
         .is_some_and(|m| m.contains("failed calling webhook"))
 }
 
-/// Why a request has no answer, as a stop.
+/// Why a request has no answer, as a stop. Only of a port that nobody listens on is it known that the distribution is
+/// wrong: it was reached.
 pub(super) fn could_not_send(request: &Request, error: &TransportError) -> Stop {
     let reason = match error {
+        TransportError::Refused(_) => {
+            let line = request.asked.line();
+            return Stop::unlike(
+                format!("{line}: nothing takes connections there: {error}"),
+                "an answer",
+                error.to_string(),
+            );
+        }
         TransportError::Credential(_) => CouldNotRun::NoPermission,
         TransportError::TooLarge(_) => CouldNotRun::AnswerTooLarge,
         TransportError::Deadline => CouldNotRun::Deadline,

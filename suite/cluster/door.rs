@@ -225,7 +225,10 @@ impl Door {
         if let Some(token) = self.component_token(asked).await? {
             request = request.bearer_auth(token);
         }
-        let response = request.send().await.map_err(|e| http_error(&e))?;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.no_answer(&asked.to, &error).await),
+        };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let mut response = response;
         let mut bytes = Vec::new();
@@ -433,6 +436,24 @@ impl Door {
         tunnels.insert(key, tunnel);
         Ok(url)
     }
+
+    /// Why a request had no answer, as the tunnel that it went through tells it, or as the connection does.
+    async fn no_answer(&self, to: &Endpoint, error: &reqwest::Error) -> TransportError {
+        let port = error.url().and_then(reqwest::Url::port);
+        let tunnels = self.tunnels.lock().await;
+        let tunnel = tunnels
+            .values()
+            .find(|tunnel| Some(tunnel.address.port()) == port);
+        match tunnel {
+            Some(tunnel) => tunnel.trouble().unwrap_or_else(|| http_error(error)),
+            // In the cluster a pod's address is spoken to.
+            None if matches!(to, Endpoint::Pod(_)) && is_refused(error) => {
+                TransportError::Refused("connection refused".to_owned())
+            }
+            None => http_error(error),
+        }
+    }
+
     /// A ready pod behind a Service, and the port of it that the Service's `port` leads to. Looked up for each
     /// request, so that a component that was restarted is found again; not recorded, being no check's request.
     async fn pod_of_service(
@@ -583,6 +604,21 @@ fn http_error(error: &reqwest::Error) -> TransportError {
         .map(|source| format!(": {}", chain(source)))
         .unwrap_or_default();
     TransportError::Unreachable(format!("{what}{why}"))
+}
+
+/// Whether the peer's host answered that nothing listens.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// An error with its causes, each once.

@@ -18,6 +18,9 @@ pub enum TransportError {
     /// No connection, or it broke.
     #[error("{0}")]
     Unreachable(String),
+    /// The node, or the address, of a pod was reached, and nothing takes connections on that port of it.
+    #[error("{0}")]
+    Refused(String),
     /// The answer took longer than the request's timeout.
     #[error("no answer within {0} s")]
     Timeout(u64),

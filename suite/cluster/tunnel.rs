@@ -1,16 +1,22 @@
 //! A local TCP port that leads to a port of a pod, through the Kubernetes API's port-forward.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client};
+use kube::{Api, Client, client::UpgradeConnectionError};
 use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::TransportError;
 
 /// An open tunnel; closed when dropped.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     /// The local address that leads to the pod.
     pub(super) address: SocketAddr,
+    trouble: Arc<Mutex<Option<TransportError>>>,
     task: JoinHandle<()>,
 }
 
@@ -26,23 +32,65 @@ impl Tunnel {
         let address = listener.local_addr()?;
         let pods: Api<Pod> = Api::namespaced(client, namespace);
         let pod = pod.to_owned();
+        let trouble = Arc::new(Mutex::default());
+        let told = Arc::clone(&trouble);
         let task = tokio::spawn(async move {
             while let Ok((mut local, _)) = listener.accept().await {
-                let (pods, pod) = (pods.clone(), pod.clone());
+                let (pods, pod, told) = (pods.clone(), pod.clone(), Arc::clone(&told));
                 tokio::spawn(async move {
-                    // A failure shows at the other end as a closed connection, which the request reports.
-                    match pods.portforward(&pod, &[port]).await {
-                        Ok(mut forward) => {
-                            if let Some(mut remote) = forward.take_stream(port) {
-                                drop(tokio::io::copy_bidirectional(&mut local, &mut remote).await);
-                            }
-                        }
-                        Err(error) => tracing::debug!(%pod, port, %error, "port-forward failed"),
+                    // At the other end of `local` it only shows that the connection closed: why is told here, before.
+                    if let Err(why) = forward(&pods, &pod, port, &mut local).await {
+                        tracing::debug!(%pod, port, %why, "no port-forward");
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
                     }
                 });
             }
         });
-        Ok(Self { address, task })
+        Ok(Self {
+            address,
+            trouble,
+            task,
+        })
+    }
+
+    /// Why the last connection that came to nothing did, if that was not told before.
+    pub(super) fn trouble(&self) -> Option<TransportError> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// Carries one connection to a port of a pod until either side ends it.
+async fn forward(
+    pods: &Api<Pod>,
+    pod: &str,
+    port: u16,
+    local: &mut tokio::net::TcpStream,
+) -> Result<(), TransportError> {
+    let mut forward = pods
+        .portforward(pod, &[port])
+        .await
+        .map_err(|error| match error {
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status))
+                if matches!(status.as_u16(), 401 | 403) =>
+            {
+                TransportError::Credential(format!(
+                    "the suite may not `create` `pods/portforward`: {status}"
+                ))
+            }
+            error => TransportError::Unreachable(format!("no port-forward: {error}")),
+        })?;
+    let (Some(mut remote), Some(error)) = (forward.take_stream(port), forward.take_error(port))
+    else {
+        return Ok(());
+    };
+    tokio::select! {
+        // What the node says of the port comes before the end of the stream.
+        biased;
+        Some(why) = error => Err(TransportError::Refused(why)),
+        _ = tokio::io::copy_bidirectional(local, &mut remote) => Ok(()),
     }
 }
 

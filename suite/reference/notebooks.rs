@@ -92,6 +92,11 @@ pub(super) const FAULTS: &[Fault] = &[
         "the Service names its Notebook as an owner that does not control it",
     ),
     Fault::new("notebooks/server/service-port", "the Service has port 8888"),
+    Fault::wide(
+        "notebooks/server/service-port:target",
+        "the Service leads to a port on which nothing listens",
+        "nothing answers through the Service",
+    ),
     Fault::new(
         "notebooks/server/own-container-port",
         "the Service leads to port 8888 whatever the container names",
@@ -100,9 +105,14 @@ pub(super) const FAULTS: &[Fault] = &[
         "notebooks/server/answers-through-service",
         "the Service selects pods by a label that they do not have",
     ),
-    Fault::new(
+    Fault::wide(
         "notebooks/server/knows-its-prefix",
         "NB_PREFIX leaves out the namespace",
+        "a server serves under the path that it is told",
+    ),
+    Fault::new(
+        "notebooks/server/knows-its-prefix:slash",
+        "NB_PREFIX ends with a slash",
     ),
     Fault::new(
         "notebooks/server/keeps-environment",
@@ -134,7 +144,7 @@ pub(super) const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "notebooks/lifecycle/stops-when-annotated",
-        "the annotation changes nothing",
+        "the annotation changes nothing on a notebook that runs",
     ),
     Fault::new(
         "notebooks/lifecycle/keeps-stopped-notebook",
@@ -368,7 +378,9 @@ impl Controller {
     fn stateful_set(&self, notebook: &Value) -> Value {
         let Key { namespace, name } = &self.key;
         let metadata = &notebook["metadata"];
-        let ignored = self.has("lifecycle/stops-when-annotated");
+        let set = self.world.find(&STATEFUL_SETS, namespace, name);
+        let runs = set.is_some_and(|set| set["spec"]["replicas"] != 0);
+        let ignored = runs && self.has("lifecycle/stops-when-annotated");
         let replicas = if !metadata["annotations"][STOPPED].is_null() && !ignored {
             0
         } else if self.has("server/one-replica") {
@@ -428,6 +440,8 @@ impl Controller {
         }
         let prefix = if self.has("server/knows-its-prefix") {
             format!("/notebook/{name}")
+        } else if self.has("server/knows-its-prefix:slash") {
+            format!("/notebook/{namespace}/{name}/")
         } else {
             format!("/notebook/{namespace}/{name}")
         };
@@ -471,7 +485,8 @@ impl Controller {
             notebook["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"]
                 .as_u64()
                 .filter(|_| !self.has("server/own-container-port"));
-        let target = named.unwrap_or_else(|| u64::from(CONTAINER_PORT));
+        let unheard = u16::from(self.has("server/service-port:target"));
+        let target = named.unwrap_or_else(|| u64::from(CONTAINER_PORT - unheard));
         let port = if self.has("server/service-port") {
             CONTAINER_PORT
         } else {

@@ -127,25 +127,31 @@ pub async fn owns_its_parts(cx: &Cx) -> Outcome {
     Ok(())
 }
 
-/// Where port 80 of a notebook's Service leads.
-fn leads_to(seen: &Ready) -> Outcome<u16> {
+/// Where a port of a notebook's Service leads.
+fn leads_to(seen: &Ready, port: u16) -> Outcome<u16> {
     let name = name_of(&seen.notebook);
     ensure!(!seen.service.is_null(), "there is no Service `{name}`");
     let pod = seen.pods.first().unwrap_or(&Value::Null);
-    target_port(&seen.service, pod, 80).ok_or_else(|| {
+    target_port(&seen.service, pod, port).ok_or_else(|| {
         Stop::unlike(
-            format!("Service `{name}` has no port 80 that leads to a port of the pod"),
-            "port 80",
+            format!("Service `{name}` has no port {port} that leads to a port of the pod"),
+            format!("port {port}"),
             seen.service["spec"]["ports"].to_string(),
         )
     })
+}
+
+/// The port that a notebook's Service has. That it is 80 is the business of [`service_port`] alone.
+fn port_of(service: &Value) -> u16 {
+    let port = service["spec"]["ports"][0]["port"].as_u64();
+    port.and_then(|p| u16::try_from(p).ok()).unwrap_or(80)
 }
 
 /// Port 80 of the Service of the same name leads to port 8888.
 pub async fn service_port(cx: &Cx) -> Outcome {
     let seen: Ready = cx.setup(&READY)?;
     ensure_eq!(
-        leads_to(&seen)?,
+        leads_to(&seen, 80)?,
         8888,
         "the port to which port 80 of Service `{}` leads",
         name_of(&seen.notebook)
@@ -158,9 +164,9 @@ pub async fn own_container_port(cx: &Cx) -> Outcome {
     let seen: Ready = cx.setup(&OTHER_PORT)?;
     let name = name_of(&seen.notebook);
     ensure_eq!(
-        leads_to(&seen)?,
+        leads_to(&seen, port_of(&seen.service))?,
         9999,
-        "the port to which port 80 of Service `{name}` leads"
+        "the port to which Service `{name}` leads"
     );
     ensure_eq!(
         seen.page["notebook"],
@@ -174,10 +180,7 @@ pub async fn own_container_port(cx: &Cx) -> Outcome {
 pub async fn answers_through_service(cx: &Cx) -> Outcome {
     let seen: Ready = cx.setup(&READY)?;
     let name = name_of(&seen.notebook);
-    // Which port that is, another check judges.
-    let port = seen.service["spec"]["ports"][0]["port"].as_u64();
-    let port = port.and_then(|p| u16::try_from(p).ok()).unwrap_or(80);
-    let server = cx.service(name, port).await?;
+    let server = cx.service(name, port_of(&seen.service)).await?;
     let path = format!("{}/", prefix_of(&seen.notebook));
     let page = server
         .until(&path, "serves", "answer", |_| Ok(true))

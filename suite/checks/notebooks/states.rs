@@ -1,6 +1,6 @@
 //! The notebooks that are really run. Each is made once and read by many checks.
 
-use super::{CONTAINER, POD_SPEC, STOPPED, base, marked, name_of, pods_of, prefix_of};
+use super::{CONTAINER, POD_SPEC, STOPPED, base, marked, name_of, pods_of};
 use crate::checks::prelude::*;
 
 setups! {
@@ -92,7 +92,7 @@ async fn observe(cx: &Cx, name: &str, port: u16) -> Outcome<Ready> {
     let page = if pod.is_empty() {
         Value::Null
     } else {
-        page_of(cx, pod, port, &prefix_of(&notebook)).await?
+        page_of(cx, pod, port).await?
     };
     Ok(Ready {
         stateful_set: cx.get(&STATEFUL_SET, name).await?.unwrap_or_default(),
@@ -103,12 +103,14 @@ async fn observe(cx: &Cx, name: &str, port: u16) -> Outcome<Ready> {
     })
 }
 
-/// What the server in a pod says of itself and its environment; null where it does not answer.
-pub(super) async fn page_of(cx: &Cx, pod: &str, port: u16, prefix: &str) -> Outcome<Value> {
-    let path = format!("{prefix}/?env=NB_PREFIX&env=SHADE");
+/// What the server in a pod says of itself and its environment; null where it does not answer. It is asked at the root,
+/// where the suite's server answers whatever path it was told to serve under.
+pub(super) async fn page_of(cx: &Cx, pod: &str, port: u16) -> Outcome<Value> {
     match cx
         .pod(pod, port)
-        .until(&path, "serves", "answer", |_| Ok(true))
+        .until("/?env=NB_PREFIX&env=SHADE", "serves", "answer", |_| {
+            Ok(true)
+        })
         .await
     {
         Err(Stop::Failed(_)) => Ok(Value::Null),
@@ -146,23 +148,21 @@ async fn ready(cx: &Cx) -> Outcome<Value> {
     value(&observe(cx, &name, 8888).await?)
 }
 
+/// The command of a server that listens on `port`.
+pub(super) fn on_port(port: u16) -> Vec<String> {
+    format!("kfconform workload notebook --port {port} --show-env NB_PREFIX --show-env SHADE")
+        .split(' ')
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
 async fn other_port(cx: &Cx) -> Outcome<Value> {
     let name = cx.name("port");
     let notebook = base(cx, &name)?;
     let notebook = with(
         &notebook,
         &format!("{CONTAINER}.command"),
-        json!([
-            "kfconform",
-            "workload",
-            "notebook",
-            "--port",
-            "9999",
-            "--show-env",
-            "NB_PREFIX",
-            "--show-env",
-            "SHADE"
-        ]),
+        json!(on_port(9999)),
     );
     let notebook = with(
         &notebook,

@@ -371,7 +371,15 @@ pub const FAULTS: &[Fault] = &[
         "katib/suggestion/belongs-to-experiment",
         "a Suggestion is not controlled by its experiment",
     ),
-    Fault::new("katib/suggestion/serves", "an algorithm has no Service"),
+    Fault::wide(
+        "katib/suggestion/serves",
+        "an algorithm has no Service",
+        "there is none that could stay for a restart",
+    ),
+    Fault::new(
+        "katib/suggestion/serves:condition",
+        "DeploymentReady stays False",
+    ),
     Fault::new(
         "katib/suggestion/counts",
         "the Suggestion counts one suggestion too many",

@@ -99,15 +99,17 @@ async fn advise(world: &World, suggestion: &mut Value, now: &str) -> Result<(), 
         );
         return Ok(());
     }
-    let message = "Deployment is ready";
-    conditions::set(
-        suggestion,
-        "DeploymentReady",
-        "True",
-        "DeploymentReady",
-        message,
-        now,
-    );
+    if !world.has_fault("katib/suggestion/serves:condition") {
+        let message = "Deployment is ready";
+        conditions::set(
+            suggestion,
+            "DeploymentReady",
+            "True",
+            "DeploymentReady",
+            message,
+            now,
+        );
+    }
     let experiment = world.get(&EXPERIMENTS, &namespace, text(suggestion, "name"))?;
     if !conditions::is(suggestion, "Running") {
         if let Err(why) = settings(&experiment) {

@@ -286,7 +286,9 @@ impl Execution {
             };
             self.server.end_task(&self.run, &detail, state);
             let is_step = component["executorLabel"].is_string();
-            if depth == 0 && is_step && self.server.broken("run/failing-task-fails") {
+            // A step that was stopped has no exit code that could be lost.
+            let own = depth == 0 && is_step && !self.stop.is_stopped();
+            if own && self.server.broken("run/failing-task-fails") {
                 return Ended {
                     end: End::Succeeded,
                     ..ended
