@@ -325,9 +325,14 @@ impl Cx {
                         }
                     }
                 }
-                Err(e @ (TransportError::Deadline | TransportError::NotRecorded(_))) => {
+                Err(
+                    e @ (TransportError::Deadline
+                    | TransportError::NotRecorded(_)
+                    | TransportError::Credential(_)),
+                ) => {
+                    let what = format!("{}?watch=true", kind.path(self.namespace()));
                     return Err(could_not_send(
-                        &Request::new(Endpoint::Kubernetes, "GET", "watch"),
+                        &Request::new(Endpoint::Kubernetes, "GET", what),
                         &e,
                     ));
                 }

@@ -121,6 +121,16 @@ impl Timeouts {
         Ok(())
     }
 
+    /// Those of a record: name and milliseconds.
+    pub fn of(record: &BTreeMap<String, u64>) -> Self {
+        Self(
+            record
+                .iter()
+                .map(|(name, ms)| (name.clone(), Duration::from_millis(*ms)))
+                .collect(),
+        )
+    }
+
     /// The value of a named timeout.
     pub fn get(&self, name: &str) -> Duration {
         self.0.get(name).copied().unwrap_or_else(|| {

@@ -140,8 +140,8 @@ pub(super) struct RunArgs {
     /// The result folder; kfconform-results/RUNID when absent
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on with the interrupted run in this folder
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    /// Go on with the interrupted run in this folder, with the requirements and limits that it was begun with
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "profile", "release", "only", "skip", "timeout", "registry", "fault"])]
     pub resume: Option<PathBuf>,
     /// Leave what the run made on the cluster
     #[arg(long)]

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     checks::{Cx, RunContext, Timeouts},
     clock::Clock,
-    cluster::{Door, Facts, Session, door::DoorOptions},
-    engine::cleanup,
-    outcome::{CouldNotRun, Stop},
+    cluster::{Door, Facts, Session, discover, door::DoorOptions},
+    engine::{cleanup, own_namespace_of},
+    report::text::one_line,
 };
 
 pub(super) async fn cleanup(args: CleanupArgs) -> Done {
@@ -43,7 +43,7 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
         },
     )
     .await
-    .map_err(Failure::incomplete)?;
+    .map_err(Failure::connect)?;
     let door = Arc::new(door);
     let session = Session::live(
         Arc::clone(&door),
@@ -51,9 +51,10 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
         1,
         Duration::from_secs(60),
     );
-    let cannot =
-        |stop: Stop| Failure::incomplete(format!("{}; nothing was removed", stop.message()));
-    let mut facts = Facts::discover(&session, &config).await.map_err(cannot)?;
+    let mut facts = Facts::discover(&session, &config).await.map_err(|stop| {
+        let (what, mend) = discover::no_look(door.server(), &stop);
+        Failure::incomplete(format!("{what}; nothing was removed; {mend}"))
+    })?;
     for (name, component) in &facts.components {
         if let Some(access) = &component.access {
             door.set_component(name, access.clone());
@@ -65,28 +66,24 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
         namespace: config
             .namespace
             .clone()
-            .unwrap_or_else(|| format!("kfc-{}", args.run)),
+            .unwrap_or_else(|| own_namespace_of(&args.run)),
         image: image(None, &config),
         facts,
         ..RunContext::default()
     };
     let session = Session::live(door, "run/cleanup", 1, Duration::from_secs(600));
     let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
-    let left = cleanup::clean(&cx, config.namespace.is_none())
-        .await
-        .map_err(|stop| match stop {
-            Stop::CouldNotRun(CouldNotRun::NoPermission, why) => {
-                Failure::incomplete(format!("{why}; some objects may remain"))
-            }
-            other => Failure::incomplete(other.message()),
-        })?;
+    let left = cleanup::clean(&cx, config.namespace.is_none()).await;
     match args.format {
         Format::Json => print_json(&json!({"run": args.run, "leftovers": left}))?,
         Format::Text if left.is_empty() => {
             print(&format!("nothing of run {} is left\n", args.run))?;
         }
         Format::Text => {
-            let lines: String = left.iter().map(|l| format!("  {l}\n")).collect();
+            let lines: String = left
+                .iter()
+                .map(|l| format!("  {}\n", one_line(l)))
+                .collect();
             print(&format!("still there:\n{lines}"))?;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
+use indexmap::IndexMap;
 use serde_json::json;
 
 use super::{
@@ -22,6 +23,7 @@ use crate::{
     engine::{self, Plan},
     outcome::{CouldNotRun, Outcome, Stop},
     reference::{Reference, ReferenceOptions},
+    report::text::one_line,
 };
 
 /// One precondition.
@@ -97,7 +99,7 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
             let finding = Finding::bad(
                 "kubeconfig",
                 error.to_string(),
-                "give one with --kubeconfig, or set KUBECONFIG",
+                "see it work without a cluster with `kfconform doctor --reference`",
             );
             return answer(&args, &[finding]);
         }
@@ -111,11 +113,8 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
     let mut facts = match Facts::discover(&session, &config).await {
         Ok(facts) => facts,
         Err(stop) => {
-            let finding = Finding::bad(
-                "Kubernetes API",
-                stop.message(),
-                "check the address and the credentials with `kubectl version`",
-            );
+            let (what, mend) = discover::no_look(door.server(), &stop);
+            let finding = Finding::bad("Kubernetes API", what, mend);
             return answer(&args, &[finding]);
         }
     };
@@ -141,6 +140,11 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
             Some(found) => Finding::good(
                 format!("component {component}"),
                 format!("{}{}", found.version.as_ref().map(|v| format!("version {v}; ")).unwrap_or_default(), found.how),
+            ),
+            None if facts.not_seen(component).is_some() => Finding::bad(
+                format!("component {component}"),
+                format!("it could not be looked for: {}", facts.not_seen(component).unwrap_or_default()),
+                "see the rights below",
             ),
             None => Finding::bad(
                 format!("component {component}"),
@@ -213,9 +217,11 @@ fn kubernetes_range(facts: &Facts, release: &crate::spec::Release) -> Finding {
 /// Rights, and whether the controllers are available.
 async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
     let mut findings = Vec::new();
-    let mut missing = Vec::new();
+    // What is missing, by the verbs: a missing role is a few lines, not a hundred.
+    let mut missing: IndexMap<String, Vec<String>> = IndexMap::new();
     for rule in rbac::rules(components) {
         for resource in rule.resources {
+            let mut verbs = Vec::new();
             for verb in rule.verbs {
                 let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
                 let review = json!({
@@ -230,20 +236,14 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
                     return Err(Stop::CouldNotRun(CouldNotRun::ApiServer, message));
                 };
                 if !allowed {
-                    let name = if subresource.is_empty() {
-                        resource.to_owned()
-                    } else {
-                        format!("{resource}/{subresource}")
-                    };
-                    missing.push(format!(
-                        "{verb} {name}{}",
-                        if rule.group.is_empty() {
-                            String::new()
-                        } else {
-                            format!(".{}", rule.group)
-                        }
-                    ));
+                    verbs.push(*verb);
                 }
+            }
+            if !verbs.is_empty() {
+                missing
+                    .entry(verbs.join(", "))
+                    .or_default()
+                    .push(rbac::resource_name(rule.group, resource));
             }
         }
     }
@@ -252,7 +252,14 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
     } else {
         Finding::bad(
             "rights",
-            format!("missing: {}", missing.join(", ")),
+            format!(
+                "missing: {}",
+                missing
+                    .iter()
+                    .map(|(verbs, resources)| format!("{verbs} on {}", resources.join(", ")))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            ),
             "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints",
         )
     });
@@ -313,7 +320,7 @@ fn answer(args: &DoctorArgs, findings: &[Finding]) -> Done {
                     "{:>5}  {}: {}",
                     if finding.ok { "ok" } else { "WRONG" },
                     finding.what,
-                    finding.seen
+                    one_line(&finding.seen)
                 );
                 if !finding.mend.is_empty() {
                     let _ = writeln!(text, "       mend: {}", finding.mend);

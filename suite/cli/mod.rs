@@ -7,12 +7,15 @@ mod keys;
 mod run;
 mod serve;
 mod show;
+mod signals;
 
 use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
 
 use args::{Cli, Command};
+
+use crate::{cluster::ConnectError, report::text::printable};
 
 /// The exit codes of every command.
 pub mod exit_code {
@@ -48,6 +51,14 @@ impl Failure {
         }
     }
 
+    /// A kubeconfig that cannot be used is the caller's to mend; a client that cannot be made is not.
+    fn connect(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Kubeconfig(_) => Self::usage(error),
+            ConnectError::Client(_) => Self::incomplete(error),
+        }
+    }
+
     fn no(message: impl std::fmt::Display) -> Self {
         Self {
             code: exit_code::NO,
@@ -76,7 +87,7 @@ pub fn main() -> ExitCode {
             drop(writeln!(
                 anstream::stderr(),
                 "error: {}",
-                failure.message.trim_end()
+                printable(failure.message.trim_end())
             ));
             ExitCode::from(failure.code)
         }

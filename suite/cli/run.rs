@@ -1,6 +1,10 @@
 //! `run` and `selftest`.
 
-use std::{io::IsTerminal, io::Write, path::PathBuf, sync::Arc};
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::{mpsc, watch};
 
@@ -8,22 +12,25 @@ use super::{
     Done, Failure,
     args::{ClusterArgs, Format, LimitArgs, RunArgs, SelectArgs, SelftestArgs},
     exit_code, keys, print, print_json,
+    signals::Signals,
 };
 use crate::{
     checks::Timeouts,
     clock::Clock,
     cluster::{Config, Target},
     engine::{self, Event, Interrupt, RunOptions},
+    outcome::shorten,
     reference::{Reference, ReferenceOptions},
     report::{
         console::{self, Style},
         html, junit,
         model::{self, Results},
         progress::ProgressLine,
+        text::{one_line, shell_quoted},
     },
     seal,
     selftest::{self, Matrix, Progress, Row},
-    spec::Specs,
+    spec::{self, Specs},
 };
 
 /// The suite's image, without a registry.
@@ -107,6 +114,17 @@ fn options(select: &SelectArgs, limits: &LimitArgs, config: Config) -> Result<Ru
 }
 
 pub(super) async fn run(args: Box<RunArgs>) -> Done {
+    let mut args = args;
+    if let Some(dir) = &args.resume {
+        // What the run was begun on is what it goes on with.
+        let results = Results::read(&dir.join(model::RESULTS_FILE))
+            .map_err(|e| Failure::usage(format!("there is no run to go on with: {e}")))?;
+        if results.run.target == model::Target::Reference {
+            args.reference = true;
+            args.fault.clone_from(&results.run.faults);
+        }
+    }
+    let args = args;
     let config = config(&args.cluster)?;
     let mut options = options(&args.select, &args.limits, config)?;
     options.target = target(&args.cluster);
@@ -119,7 +137,8 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
             return Err(Failure::usage(unknown));
         }
     }
-    // A wrong password must not show after an hour's run.
+    // What is wrong with these must not show after an hour's run.
+    let product = args.product.as_deref().map(product).transpose()?;
     let key = match &args.key {
         Some(path) => Some(keys::open(path)?),
         None if args.reference => Some(keys::ephemeral()?),
@@ -130,16 +149,8 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
         .clone()
         .or_else(|| args.out.clone())
         .unwrap_or_else(|| PathBuf::from("kfconform-results").join(&options.id));
-    if args.resume.is_none()
-        && out
-            .read_dir()
-            .is_ok_and(|mut entries| entries.next().is_some())
-    {
-        return Err(Failure::usage(format!(
-            "{} is not empty; give another folder with --out, or --resume {} to go on with an interrupted run",
-            out.display(),
-            out.display()
-        )));
+    if args.resume.is_none() {
+        vacant(&out)?;
     }
     let reference = if args.reference {
         let reference = Reference::start(ReferenceOptions {
@@ -161,9 +172,15 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
     let results = engine::run(options, sender, interrupts()).await;
     drop(shown.await);
     drop(reference);
-    let results = results.map_err(|e| Failure {
-        code: e.exit_code(),
-        message: e.to_string(),
+    let results = results.map_err(|e| {
+        // A folder in which nothing was written is of no use; one with something in it stays.
+        if std::fs::remove_dir(&out).is_ok() && args.out.is_none() {
+            drop(out.parent().map(std::fs::remove_dir));
+        }
+        Failure {
+            code: e.exit_code(),
+            message: e.to_string(),
+        }
     })?;
 
     let written = |error: &dyn std::fmt::Display| {
@@ -171,33 +188,101 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
     };
     std::fs::write(out.join("junit.xml"), junit::render(&results)).map_err(|e| written(&e))?;
     std::fs::write(out.join("report.html"), html::render(&results)).map_err(|e| written(&e))?;
-    if let Some(key) = &key {
-        seal::folder::sign(&out, key).map_err(|e| written(&e))?;
-        if args.key.is_none() {
-            std::fs::write(out.with_extension("pub"), key.public().to_pem())
-                .map_err(|e| written(&e))?;
-        }
+    if let Some(product) = product {
+        std::fs::write(beside(&out, "product.yaml"), product).map_err(|e| written(&e))?;
     }
-    report(&results, &args, &out)?;
+    let mut trust = None;
+    // What may still go on is not signed: the signature is over the whole of a folder.
+    if let Some(key) = key.filter(|_| results.run.complete) {
+        seal::folder::sign(&out, &key).map_err(|e| written(&e))?;
+        trust = Some(if let Some(path) = &args.key {
+            path.with_extension("pub")
+        } else {
+            let path = beside(&out, "pub");
+            std::fs::write(&path, key.public().to_pem()).map_err(|e| written(&e))?;
+            path
+        });
+    }
+    report(&results, &args, &out, trust.as_deref())?;
     Ok(results.verdict.exit_code())
 }
 
-fn report(results: &Results, args: &RunArgs, out: &std::path::Path) -> Result<(), Failure> {
+/// Refuses a result folder that is no folder, or that holds something.
+fn vacant(out: &Path) -> Result<(), Failure> {
+    let shown = out.display();
+    match out.read_dir().map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(Failure::usage(format!(
+            "{shown} is not empty; give another folder with --out, or --resume {shown} to go on with an interrupted run"
+        ))),
+        Ok(false) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(out)
+            .map_err(|e| {
+                Failure::usage(format!(
+                    "cannot make the folder {shown}: {e}; give another with --out"
+                ))
+            }),
+        Err(error) => Err(Failure::usage(format!(
+            "{shown} cannot be the result's folder: {error}; give another with --out"
+        ))),
+    }
+}
+
+/// A file beside a result folder: `DIR.NAME`. Inside, it would be one that was not signed.
+fn beside(out: &Path, name: &str) -> PathBuf {
+    let whole = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    match (out.file_name(), whole.file_name(), whole.parent()) {
+        // `.` and `..` have a name of their own only once they are resolved.
+        (None, Some(file), Some(parent)) => parent.join(with_suffix(file, name)),
+        (Some(file), ..) => out.with_file_name(with_suffix(file, name)),
+        (None, ..) => PathBuf::from(name),
+    }
+}
+
+fn with_suffix(file: &std::ffi::OsStr, name: &str) -> std::ffi::OsString {
+    let mut file = file.to_owned();
+    file.push(".");
+    file.push(name);
+    file
+}
+
+/// The product's metadata: a YAML file with keys and values.
+fn product(path: &Path) -> Result<String, Failure> {
+    let unusable = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!(
+            "cannot use the product's metadata {}: {why}",
+            path.display()
+        ))
+    };
+    let text = std::fs::read_to_string(path).map_err(|e| unusable(&e))?;
+    serde_saphyr::from_str::<std::collections::BTreeMap<String, serde_json::Value>>(&text)
+        .map_err(|e| unusable(&spec::read_error(&e).1))?;
+    Ok(text)
+}
+
+fn report(
+    results: &Results,
+    args: &RunArgs,
+    out: &Path,
+    trust: Option<&Path>,
+) -> Result<(), Failure> {
     match args.format {
         Format::Json => print_json(results),
         Format::Text if args.quiet => print(&format!("{}\n", results.verdict)),
         Format::Text => {
             let mut text =
                 console::summary(results, Some(out), style(std::io::stdout().is_terminal()));
-            if args.key.is_some() || args.reference {
-                let trust = args.key.as_ref().map_or_else(
-                    || out.with_extension("pub"),
-                    |key| key.with_extension("pub"),
-                );
+            let folder = shell_quoted(&out.to_string_lossy());
+            if args.keep {
                 text.push_str(&format!(
-                    "verify it:    kfconform verify {} --trust {}\n",
-                    out.display(),
-                    trust.display()
+                    "remove it:    kfconform cleanup --run {}{}\n",
+                    results.run.id,
+                    results.run.cluster_arguments()
+                ));
+            }
+            if let Some(trust) = trust {
+                text.push_str(&format!(
+                    "verify it:    kfconform verify {folder} --trust {}\n",
+                    shell_quoted(&trust.to_string_lossy())
                 ));
             }
             print(&text)
@@ -245,7 +330,7 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                     .collect();
                 say(
                     &line,
-                    &format!(
+                    &one_line(&format!(
                         "Kubernetes {}; found {}",
                         facts.kubernetes,
                         if found.is_empty() {
@@ -253,13 +338,21 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                         } else {
                             found.join(", ")
                         }
-                    ),
+                    )),
                 );
             }
             Event::Planned { total: all, kept } => {
                 (total, done) = (all, kept);
                 if terminal {
-                    line = Some(ProgressLine::new(total));
+                    let progress = ProgressLine::new(total);
+                    progress.kept(kept);
+                    line = Some(progress);
+                }
+                if kept > 0 {
+                    say(
+                        &line,
+                        &format!("{kept} of {total} checks have a result already"),
+                    );
                 }
             }
             Event::NamespaceReady(name) => say(&line, &format!("working in namespace {name}")),
@@ -276,11 +369,14 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                 } else if setup.outcome != model::Outcome::Passed {
                     say(
                         &line,
-                        &format!(
-                            "{} {}: {}",
-                            setup.id,
-                            setup.outcome,
-                            setup.message.clone().unwrap_or_default()
+                        &shorten(
+                            &one_line(&format!(
+                                "{} {}: {}",
+                                setup.id,
+                                setup.outcome,
+                                setup.message.as_deref().unwrap_or_default()
+                            )),
+                            400,
                         ),
                     );
                 }
@@ -328,9 +424,10 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
 /// Counts Ctrl-C and the termination signal.
 fn interrupts() -> watch::Receiver<Interrupt> {
     let (sender, receiver) = watch::channel(Interrupt::No);
+    let mut signals = Signals::new();
     tokio::spawn(async move {
         loop {
-            asked_to_stop().await;
+            signals.next().await;
             let next = if *sender.borrow() == Interrupt::No {
                 Interrupt::Stop
             } else {
@@ -340,23 +437,6 @@ fn interrupts() -> watch::Receiver<Interrupt> {
         }
     });
     receiver
-}
-
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 pub(super) fn selftest(args: &SelftestArgs) -> Done {

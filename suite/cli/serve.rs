@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Done, Failure, args::ReferenceArgs, exit_code, print};
+use super::{Done, Failure, args::ReferenceArgs, exit_code, print, signals::Signals};
 use crate::{
     clock::Clock,
     reference::{Reference, ReferenceOptions},
@@ -44,6 +44,6 @@ pub(super) async fn reference(args: ReferenceArgs) -> Done {
         "serving the reference distribution at {}; Ctrl-C ends it",
         reference.world.url()
     ));
-    drop(tokio::signal::ctrl_c().await);
+    Signals::new().next().await;
     Ok(exit_code::OK)
 }

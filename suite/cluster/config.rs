@@ -108,9 +108,9 @@ pub enum ConfigError {
         error: String,
     },
     /// It is no configuration; the message has line, column and what is allowed.
-    #[error("the configuration {path} is not valid:\n{error}")]
+    #[error("the configuration {path} is not valid: {error}")]
     Invalid {
-        /// The file.
+        /// The file, with line and column where there is one place.
         path: String,
         /// Why, with the place.
         error: String,
@@ -141,7 +141,19 @@ impl Config {
             path: path.to_owned(),
             error,
         };
-        let mut config: Self = serde_saphyr::from_str(text).map_err(|e| invalid(e.to_string()))?;
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        let mut config: Self = if text.trim().is_empty() {
+            Self::default()
+        } else {
+            serde_saphyr::from_str_with_options(text, options).map_err(|e| {
+                let (at, error) = crate::spec::read_error(&e);
+                let path = at.map_or_else(
+                    || path.to_owned(),
+                    |(line, column)| format!("{path}:{line}:{column}"),
+                );
+                ConfigError::Invalid { path, error }
+            })?
+        };
         if config
             .api_version
             .as_deref()
@@ -157,10 +169,8 @@ impl Config {
         }
         for (name, component) in &mut config.components {
             if !crate::COMPONENTS.contains(&name.as_str()) {
-                return Err(invalid(format!(
-                    "components: unknown component `{name}`; known are {}",
-                    crate::COMPONENTS.join(", ")
-                )));
+                let unknown = crate::spec::Unknown::new("component", name, crate::COMPONENTS);
+                return Err(invalid(format!("components: {unknown}")));
             }
             if let Some(file) = &component.token_file {
                 let token = std::fs::read_to_string(file)

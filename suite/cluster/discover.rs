@@ -33,6 +33,9 @@ pub struct Facts {
     pub multi_user: bool,
     /// The word for KServe's mode without Knative, as this cluster understands it.
     pub kserve_mode: String,
+    /// Looks that the cluster refused, in its words: what was not found may be there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// One component that was found.
@@ -68,10 +71,13 @@ impl Facts {
     pub async fn discover(session: &Session, config: &Config) -> Outcome<Self> {
         let mut facts = Self::default();
         let version = read(session, "/version").await?;
-        facts.kubernetes = version["gitVersion"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        facts.kubernetes = text(&version["gitVersion"]);
+        if facts.kubernetes.is_empty() {
+            return Err(Stop::CouldNotRun(
+                CouldNotRun::ApiServer,
+                "GET /version: the answer names no Kubernetes version".to_owned(),
+            ));
+        }
         facts.platform = version["platform"].as_str().unwrap_or_default().to_owned();
         let groups = read(session, "/apis").await?;
         let served = |group: &str, version: &str| {
@@ -169,7 +175,32 @@ impl Facts {
             "the API group networking.istio.io is served",
         );
         facts.pipelines(session, config).await?;
+        facts.refused = session.refusals();
         Ok(facts)
+    }
+
+    /// Why a component that was not found may be there all the same: the look for it was refused.
+    pub fn not_seen(&self, component: &str) -> Option<&str> {
+        self.refusal_of(match component {
+            "pipelines" => "\"services\"",
+            _ => "path \"/apis",
+        })
+    }
+
+    /// Why a feature that was not found may be there all the same.
+    pub fn feature_not_seen(&self, feature: &str) -> Option<&str> {
+        if feature.starts_with("kserve-") {
+            self.refusal_of("\"customresourcedefinitions\"")
+        } else {
+            None
+        }
+    }
+
+    fn refusal_of(&self, what: &str) -> Option<&str> {
+        self.refused
+            .iter()
+            .find(|said| said.contains(what))
+            .map(String::as_str)
     }
 
     /// Whether a feature was found.
@@ -386,10 +417,7 @@ async fn get(session: &Session, path: &str) -> Outcome<Answer> {
         TransportError::NotRecorded(_) => {
             Stop::CouldNotRun(CouldNotRun::EvidenceMissing, e.to_string())
         }
-        _ => Stop::CouldNotRun(
-            CouldNotRun::Unreachable,
-            format!("the Kubernetes API cannot be reached: {e}"),
-        ),
+        _ => Stop::CouldNotRun(CouldNotRun::Unreachable, e.to_string()),
     })
 }
 
@@ -399,6 +427,35 @@ fn refused(path: &str, answer: &Answer) -> Stop {
         _ => CouldNotRun::ApiServer,
     };
     Stop::CouldNotRun(reason, format!("GET {path}: {}", answer.summary()))
+}
+
+/// What a failed first look at a cluster means, and what to do about it.
+pub fn no_look(server: &str, stop: &Stop) -> (String, &'static str) {
+    // A page of HTML is recognised by its first line.
+    let why = stop.message().lines().next().unwrap_or_default();
+    match stop {
+        Stop::CouldNotRun(CouldNotRun::Unreachable, _) if why.contains("certificate") => (
+            format!("the Kubernetes API at {server} cannot be trusted: {why}"),
+            "the kubeconfig's certificate-authority must be the one that signed the server's certificate, and its server \
+             a name that the certificate has",
+        ),
+        Stop::CouldNotRun(CouldNotRun::Unreachable, _) => (
+            format!("the Kubernetes API at {server} cannot be reached: {why}"),
+            "check that address in the kubeconfig, and that `kubectl version` gets an answer from it",
+        ),
+        Stop::CouldNotRun(CouldNotRun::NoPermission, _) if why.contains("401") => (
+            format!("the Kubernetes API at {server} does not accept the credentials: {why}"),
+            "log in again, or take another user with --context",
+        ),
+        Stop::CouldNotRun(CouldNotRun::NoPermission, _) => (
+            format!("the Kubernetes API at {server} refuses the first look: {why}"),
+            "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints",
+        ),
+        _ => (
+            format!("what is at {server} does not answer like a Kubernetes API: {why}"),
+            "check that address in the kubeconfig, and that `kubectl version` gets an answer from it",
+        ),
+    }
 }
 
 async fn resources(session: &Session, group: &str, version: &str) -> Outcome<Vec<String>> {

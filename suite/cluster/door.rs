@@ -2,12 +2,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::IpAddr,
     path::PathBuf,
     time::Duration,
 };
 
 use http_body_util::BodyExt;
-use kube::{Client, client::Body as KubeBody};
+use kube::{
+    Client,
+    client::{AuthError, Body as KubeBody},
+    config::{Kubeconfig, KubeconfigError},
+};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 
@@ -36,7 +41,7 @@ pub struct Target {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The kubeconfig cannot be used.
-    #[error("the kubeconfig cannot be used: {0}")]
+    #[error("{0}")]
     Kubeconfig(String),
     /// The client cannot be made.
     #[error("no client can be made from the kubeconfig: {0}")]
@@ -46,6 +51,7 @@ pub enum ConnectError {
 /// The live cluster: the Kubernetes API by `kube`, the components' HTTP APIs by `reqwest`.
 pub struct Door {
     kube: Client,
+    server: String,
     http: reqwest::Client,
     clock: Clock,
     /// What lies between the run's start and the clock's (a resumed run has a clock of its own).
@@ -88,37 +94,16 @@ impl Door {
         options: DoorOptions,
     ) -> Result<Self, ConnectError> {
         crate::install_crypto();
-        let unusable = |e: &dyn std::fmt::Display| ConnectError::Kubeconfig(e.to_string());
-        let choice = kube::config::KubeConfigOptions {
-            context: target.context.clone(),
-            ..Default::default()
-        };
-        let kubeconfig = match (&target.kubeconfig_text, &target.kubeconfig) {
-            (Some(text), _) => {
-                Some(kube::config::Kubeconfig::from_yaml(text).map_err(|e| unusable(&e))?)
-            }
-            (None, Some(path)) => Some(
-                kube::config::Kubeconfig::read_from(path)
-                    .map_err(|e| ConnectError::Kubeconfig(format!("{}: {e}", path.display())))?,
-            ),
-            (None, None) => None,
-        };
-        let mut in_cluster = false;
+        let kubeconfig = kubeconfig(target)?;
+        let in_cluster = kubeconfig.is_none();
         let mut kube_config = match kubeconfig {
-            Some(kubeconfig) => kube::Config::from_custom_kubeconfig(kubeconfig, &choice)
-                .await
-                .map_err(|e| unusable(&e))?,
-            None => match kube::Config::from_kubeconfig(&choice).await {
-                Ok(config) => config,
-                Err(outside) => {
-                    in_cluster = true;
-                    kube::Config::incluster().map_err(|inside| {
-                        ConnectError::Kubeconfig(format!(
-                            "{outside}; and this is no pod of a cluster: {inside}"
-                        ))
-                    })?
-                }
-            },
+            Some(kubeconfig) => configured(kubeconfig, target.context.clone()).await?,
+            None => kube::Config::incluster().map_err(|e| {
+                ConnectError::Kubeconfig(format!(
+                    "this pod's own cluster cannot be used: {}",
+                    chain(&e)
+                ))
+            })?,
         };
         // Our own retries are recorded; hidden ones would not be.
         kube_config.default_retry = false;
@@ -132,8 +117,12 @@ impl Door {
             secrets.extend(auth[key].as_str().map(ToOwned::to_owned));
         }
         secrets.extend(config.secrets());
-        let kube =
-            Client::try_from(kube_config).map_err(|e| ConnectError::Client(e.to_string()))?;
+        let server = address(&kube_config.cluster_url);
+        // A plugin that gets the credentials blocks, and may ask its user something.
+        let kube = tokio::task::spawn_blocking(move || Client::try_from(kube_config))
+            .await
+            .map_err(|e| ConnectError::Client(e.to_string()))?
+            .map_err(|e| ConnectError::Client(no_client(&e)))?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -142,6 +131,7 @@ impl Door {
             .map_err(|e| ConnectError::Client(e.to_string()))?;
         Ok(Self {
             kube,
+            server,
             http,
             clock: options.clock,
             offset: options.offset,
@@ -158,6 +148,11 @@ impl Door {
     /// Milliseconds since the run's start.
     pub fn now_ms(&self) -> u64 {
         super::session::millis(self.offset + self.clock.elapsed())
+    }
+
+    /// The address of the Kubernetes API, like `https://10.0.0.1:6443`.
+    pub fn server(&self) -> &str {
+        &self.server
     }
 
     /// The run's clock.
@@ -283,7 +278,7 @@ impl Door {
                 .map(http_body_util::Collected::to_bytes)
                 .unwrap_or_default();
             let answer = self.recorded(parts.status.as_u16(), &parts.headers, &bytes);
-            return Err((TransportError::Unreachable(answer.summary()), Some(answer)));
+            return Err((answer.no_stream(), Some(answer)));
         }
         let (sender, receiver) = mpsc::channel(64);
         let redactor = self.redactor.clone();
@@ -513,13 +508,11 @@ impl Door {
     async fn fetch(&self, path: &str) -> Result<Value, TransportError> {
         let asked = Request::new(Endpoint::Kubernetes, "GET", path).asked;
         let answer = Box::pin(self.answer(&asked, "run/access")).await?;
-        if answer.is_success() {
-            Ok(answer.json().clone())
-        } else {
-            Err(TransportError::Unreachable(format!(
-                "GET {path}: {}",
-                answer.summary()
-            )))
+        let said = || format!("GET {path}: {}", answer.summary());
+        match answer.status {
+            200..=299 => Ok(answer.json().clone()),
+            401 | 403 => Err(TransportError::Credential(said())),
+            _ => Err(TransportError::Unreachable(said())),
         }
     }
 
@@ -571,21 +564,189 @@ impl Door {
         .header("user-agent", self.user_agent("run/access"))
         .body(body.to_string().into_bytes())
         .map_err(|e| TransportError::Credential(e.to_string()))?;
-        let refused = |why: String| {
-            TransportError::Credential(format!(
-                "no token for service account {namespace}/{name}: {why}"
-            ))
-        };
-        let answer: Value = self
-            .kube
-            .request(request)
-            .await
-            .map_err(|e| refused(e.to_string()))?;
+        let what = |why: &str| format!("no token for service account {namespace}/{name}: {why}");
+        let answer: Value = self.kube.request(request).await.map_err(|e| match &e {
+            kube::Error::Api(status) => {
+                let why = what(&format!("{} {}", status.code, status.message));
+                match status.code {
+                    401 | 403 => TransportError::Credential(why),
+                    _ => TransportError::Unreachable(why),
+                }
+            }
+            other => TransportError::Unreachable(what(&chain(other))),
+        })?;
         let token = answer["status"]["token"]
             .as_str()
-            .ok_or_else(|| refused("the answer holds none".to_owned()))?;
+            .ok_or_else(|| TransportError::Unreachable(what("the answer holds none")))?;
         tokens.insert(key, token.to_owned());
         Ok(token.to_owned())
+    }
+}
+
+/// The kubeconfig of a target; none inside a pod that has none.
+fn kubeconfig(target: &Target) -> Result<Option<Kubeconfig>, ConnectError> {
+    let unusable = |what: String| Err(ConnectError::Kubeconfig(what));
+    let read = match (&target.kubeconfig_text, &target.kubeconfig) {
+        (Some(text), _) => Kubeconfig::from_yaml(text),
+        (None, Some(path)) => Kubeconfig::read_from(path),
+        (None, None) => Kubeconfig::read(),
+    };
+    let error = match read {
+        Ok(kubeconfig) => return Ok(Some(kubeconfig)),
+        Err(error) => error,
+    };
+    let named = target.kubeconfig.is_some() || std::env::var_os("KUBECONFIG").is_some();
+    match error {
+        KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath
+            if !named && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() =>
+        {
+            Ok(None)
+        }
+        KubeconfigError::ReadConfig(..) | KubeconfigError::FindPath if !named => unusable(
+            "no cluster is given: there is no ~/.kube/config, KUBECONFIG is not set, and this is no pod; name a kubeconfig \
+             with --kubeconfig, or see it work with `kfconform run --reference`"
+                .to_owned(),
+        ),
+        KubeconfigError::ReadConfig(error, path) => unusable(format!(
+            "cannot read the kubeconfig {}: {error}; name another with --kubeconfig or KUBECONFIG",
+            path.display()
+        )),
+        KubeconfigError::Parse(error) => {
+            let (at, what) = crate::spec::read_error(&error);
+            let what = what.lines().next().unwrap_or_default();
+            let what = what.trim_start_matches("error: ");
+            let path = target
+                .kubeconfig
+                .as_ref()
+                .map(|path| format!(" {}", path.display()))
+                .unwrap_or_default();
+            let at = at
+                .map(|(line, column)| format!(", line {line}, column {column}"))
+                .unwrap_or_default();
+            unusable(format!(
+                "the kubeconfig{path} is not one{at}: {what}; a good one is what `kubectl config view --raw` prints"
+            ))
+        }
+        error => unusable(format!(
+            "the kubeconfig cannot be used: {}; compare it with what `kubectl config view` prints",
+            chain(&error)
+        )),
+    }
+}
+
+/// The configuration of a kubeconfig's context.
+async fn configured(
+    kubeconfig: Kubeconfig,
+    context: Option<String>,
+) -> Result<kube::Config, ConnectError> {
+    let known: Vec<String> = kubeconfig.contexts.iter().map(|c| c.name.clone()).collect();
+    let wanted = context
+        .clone()
+        .or_else(|| kubeconfig.current_context.clone())
+        .filter(|name| !name.is_empty());
+    match wanted {
+        Some(name) if !known.contains(&name) => {
+            let unknown = crate::spec::Unknown::new("context", &name, &known);
+            return Err(ConnectError::Kubeconfig(unknown.to_string()));
+        }
+        None => {
+            return Err(ConnectError::Kubeconfig(match known.as_slice() {
+                [] => {
+                    "the kubeconfig names no cluster; name another with --kubeconfig or KUBECONFIG"
+                        .to_owned()
+                }
+                known => format!(
+                    "the kubeconfig has no current context; choose one with --context: {}",
+                    known.join(", ")
+                ),
+            }));
+        }
+        Some(_) => {}
+    }
+    let own_proxy = kubeconfig
+        .clusters
+        .iter()
+        .any(|c| c.cluster.as_ref().is_some_and(|c| c.proxy_url.is_some()));
+    let options = kube::config::KubeConfigOptions {
+        context,
+        ..Default::default()
+    };
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|e| {
+            ConnectError::Kubeconfig(format!(
+                "the kubeconfig cannot be used: {}; compare it with what `kubectl config view` prints",
+                chain(&e)
+            ))
+        })?;
+    // kube holds NO_PROXY against the proxy's own address; it is about the server's.
+    let none = std::env::var("NO_PROXY")
+        .or_else(|_| std::env::var("no_proxy"))
+        .unwrap_or_default();
+    let host = config.cluster_url.host().unwrap_or_default();
+    if !own_proxy && without_proxy(host, &none) {
+        config.proxy_url = None;
+    }
+    Ok(config)
+}
+
+/// Whether a host is reached directly although there is a proxy: on this machine, or named in `NO_PROXY` (hosts, domains
+/// and networks, separated by commas).
+fn without_proxy(host: &str, no_proxy: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let address = host.parse::<IpAddr>().ok();
+    if host == "localhost" || address.is_some_and(|a| a.is_loopback()) {
+        return true;
+    }
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(a) => (u128::from(a.to_bits()) << 96, 32),
+        IpAddr::V6(a) => (a.to_bits(), 128),
+    };
+    no_proxy.split(',').map(str::trim).any(|entry| {
+        if entry == "*" {
+            return true;
+        }
+        if let (Some((network, prefix)), Some(address)) = (entry.split_once('/'), address) {
+            let (Ok(network), Ok(prefix)) = (network.parse::<IpAddr>(), prefix.parse::<u32>())
+            else {
+                return false;
+            };
+            let ((network, length), (address, same)) = (bits(network), bits(address));
+            return length == same
+                && prefix <= length
+                && (prefix == 0 || (network ^ address) >> (128 - prefix) == 0);
+        }
+        let name = entry.trim_start_matches('*').trim_start_matches('.');
+        !name.is_empty() && (host == name || host.ends_with(&format!(".{name}")))
+    })
+}
+
+/// Scheme, host and port of a URL.
+fn address(url: &http::Uri) -> String {
+    format!(
+        "{}://{}",
+        url.scheme_str().unwrap_or("https"),
+        url.authority().map_or("", |a| a.as_str())
+    )
+}
+
+/// Why a client cannot be made, and what to do about it.
+fn no_client(error: &kube::Error) -> String {
+    let by_hand = "try it with `kubectl version`";
+    match error {
+        kube::Error::Auth(AuthError::AuthExecStart(error)) => {
+            format!("the user's credential plugin does not start: {error}; {by_hand}")
+        }
+        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said = said.trim();
+            format!(
+                "the user's credential plugin ended with {}{}{said}; {by_hand}",
+                out.status,
+                if said.is_empty() { "" } else { ": " }
+            )
+        }
+        other => format!("{}; {by_hand}", chain(other)),
     }
 }
 
@@ -621,16 +782,67 @@ fn is_refused(error: &reqwest::Error) -> bool {
     false
 }
 
-/// An error with its causes, each once.
+/// An error with its causes, each once, without what only says in which layer it is.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
+    const LAYERS: [&str; 6] = [
+        "ServiceError: ",
+        "HyperError: ",
+        "client error (Connect)",
+        "client error (SendRequest)",
+        "error sending request",
+        "auth error: ",
+    ];
+    let mut text = String::new();
+    let mut next = Some(error);
     while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
+        let whole = cause.to_string();
+        let mut said = whole.as_str();
+        for layer in LAYERS {
+            if let Some(rest) = said.strip_prefix(layer)
+                && (!rest.is_empty() || cause.source().is_some())
+            {
+                said = rest;
+            }
+        }
+        if said == "deadline has elapsed" {
+            said = "no answer in time";
+        }
+        if text.is_empty() {
+            said.clone_into(&mut text);
+        } else if !said.is_empty() && !text.contains(said) {
             text = format!("{text}: {said}");
         }
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_proxy_is_about_the_server() {
+        for (host, list) in [
+            ("127.0.0.1", ""),
+            ("[::1]", ""),
+            ("localhost", ""),
+            ("10.1.2.3", "a,10.0.0.0/8"),
+            ("[fd00::1]", "fd00::/8"),
+            ("10.1.2.3", "10.1.2.3"),
+            ("kube.example.org", "example.org"),
+            ("kube.example.org", " .example.org"),
+            ("kube.example.org", "*.example.org"),
+            ("kube.example.org", "*"),
+        ] {
+            assert!(without_proxy(host, list), "{host} {list}");
+        }
+        for (host, list) in [
+            ("10.1.2.3", ""),
+            ("10.1.2.3", "11.0.0.0/8,fd00::/8,10.0.0.0/33,x/8"),
+            ("kube.example.org", "ample.org,,org.example,*.other"),
+        ] {
+            assert!(!without_proxy(host, list), "{host} {list}");
+        }
+    }
 }

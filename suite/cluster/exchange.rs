@@ -242,6 +242,14 @@ impl Answer {
         self.headers.get(name).map(String::as_str)
     }
 
+    /// What an answer means where a stream was asked for.
+    pub(super) fn no_stream(&self) -> super::TransportError {
+        match self.status {
+            401 | 403 => super::TransportError::Credential(self.summary()),
+            _ => super::TransportError::Unreachable(self.summary()),
+        }
+    }
+
     /// `403 admission webhook … denied the request`: status and what the body says, bounded to 600 characters.
     pub fn summary(&self) -> String {
         let json = self.json();

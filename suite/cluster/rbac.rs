@@ -149,6 +149,15 @@ pub fn rules<'a>(components: &'a [&'a str]) -> impl Iterator<Item = &'static Rul
         .filter(|rule| rule.component.is_empty() || components.contains(&rule.component))
 }
 
+/// A resource as `kubectl auth can-i` takes it: `pods/log`, `experiments.kubeflow.org/status`.
+pub fn resource_name(group: &str, resource: &str) -> String {
+    match (resource.split_once('/'), group) {
+        (_, "") => resource.to_owned(),
+        (None, group) => format!("{resource}.{group}"),
+        (Some((resource, sub)), group) => format!("{resource}.{group}/{sub}"),
+    }
+}
+
 /// The ClusterRole of the suite; with `account` (namespace, name) its binding too.
 pub fn manifests(account: Option<(&str, &str)>) -> Vec<Value> {
     let rules: Vec<Value> = RULES

@@ -146,6 +146,22 @@ impl Session {
         }
     }
 
+    /// What was refused so far for want of a right, in the cluster's words, each once.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        let mut refusals = Vec::new();
+        for exchange in &self.state().recorded {
+            if let Reply::Answer(answer) = &exchange.reply
+                && answer.status == 403
+            {
+                let said = answer.summary();
+                if !refusals.contains(&said) {
+                    refusals.push(said);
+                }
+            }
+        }
+        refusals
+    }
+
     /// Sends a request and waits for the whole answer.
     pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
         let mut answers = self.batch(vec![request]).await;
@@ -257,7 +273,7 @@ impl Session {
                     }
                     Reply::Answer(answer) => {
                         self.advance(exchange.end);
-                        Err(TransportError::Unreachable(answer.summary()))
+                        Err(answer.no_stream())
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::{
             NAMESPACE, NOTEBOOK, POD, PROFILE, PVC, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
         },
     },
-    outcome::Outcome,
+    outcome::{CouldNotRun, Outcome, Stop},
 };
 
 /// The kinds that checks make in a namespace, those that own others first.
@@ -32,75 +32,129 @@ const MADE: [Kind; 10] = [
 ];
 
 /// Removes everything that carries the run's label, waits until it is gone, and returns what is left as
-/// `Kind/namespace/name`. `own_namespace`: the namespace itself was made by the run and goes too.
-pub async fn clean(cx: &Cx, own_namespace: bool) -> Outcome<Vec<String>> {
-    let mut left = Vec::new();
+/// `Kind/namespace/name`, with why where that is known. `own_namespace`: the namespace itself was made by the run and
+/// goes too. One step that is refused keeps no other from being made.
+pub async fn clean(cx: &Cx, own_namespace: bool) -> Vec<String> {
+    let mut broom = Broom {
+        cx,
+        left: Vec::new(),
+    };
     for component in checks::CLEANUPS {
         if cx.facts().components.contains_key(component.name) {
             match (component.run)(cx).await {
-                Ok(more) => left.extend(more),
-                Err(stop) => left.push(format!("{}: {}", component.name, stop.message())),
+                Ok(more) => broom.left.extend(more),
+                Err(stop) => broom.stays(component.name, &stop),
             }
-        }
-    }
-    let mut told = HashSet::new();
-    if own_namespace {
-        // Pods first, and without their grace time: what owns them would start it, and it cannot be shortened then.
-        stop_pods(cx, &mut told).await?;
-    }
-    for kind in MADE {
-        for object in labelled(cx, &kind, cx.namespace()).await? {
-            cx.delete(&kind, name_of(&object)).await?;
         }
     }
     if own_namespace {
-        // A namespace that still holds pods waits for the longest of them.
-        let until = cx.now_ms() + 20_000;
-        while !stop_pods(cx, &mut told).await? && cx.now_ms() < until {
-            cx.pause(Duration::from_millis(500)).await;
-        }
-        // A Profile's controller removes its namespace; deleting only the namespace would bring it back.
-        for kind in [PROFILE, NAMESPACE] {
-            if kind == PROFILE && !cx.facts().profiles {
-                continue;
-            }
-            for object in labelled(cx, &kind, "").await? {
-                cx.delete(&kind, name_of(&object)).await?;
-            }
-        }
+        broom.namespace().await;
+    } else {
+        broom.objects().await;
     }
     if cx.facts().components.contains_key("kserve") {
-        for object in labelled(cx, &CLUSTER_SERVING_RUNTIME, "").await? {
-            cx.delete(&CLUSTER_SERVING_RUNTIME, name_of(&object))
-                .await?;
+        broom.cluster_runtimes().await;
+    }
+    broom.left
+}
+
+/// One clean-up on its way.
+struct Broom<'a> {
+    cx: &'a Cx,
+    left: Vec<String>,
+}
+
+impl Broom<'_> {
+    fn stays(&mut self, what: &str, why: &Stop) {
+        let entry = format!("{what}: {}", why.message());
+        // One reason often keeps many steps from being made; it is said once.
+        if !self.left.iter().any(|l| l.ends_with(why.message())) {
+            self.left.push(entry);
         }
     }
-    if own_namespace {
-        for object in labelled(cx, &NAMESPACE, "").await? {
-            let name = name_of(&object).to_owned();
-            if cx.until_gone(&NAMESPACE, &name, "cleanup").await.is_err() {
-                left.push(format!("Namespace//{name}"));
+
+    /// Removes the run's own namespace with all that is in it.
+    async fn namespace(&mut self) {
+        let cx = self.cx;
+        let name = cx.namespace();
+        let mut told = HashSet::new();
+        // Pods first, and without their grace time: what owns them would start it, and it cannot be shortened then.
+        let mut pods = stop_pods(cx, &mut told).await;
+        for kind in MADE {
+            // What may not be listed or deleted goes with the namespace.
+            for object in labelled(cx, &kind, name).await.unwrap_or_default() {
+                drop(cx.delete(&kind, name_of(&object)).await);
             }
         }
-    } else {
-        for kind in MADE {
-            for object in labelled(cx, &kind, cx.namespace()).await? {
-                let name = name_of(&object).to_owned();
-                if cx.until_gone(&kind, &name, "cleanup").await.is_err() {
-                    left.push(format!("{}/{}/{name}", kind.kind, cx.namespace()));
+        // A namespace that still holds pods waits for the longest of them.
+        let until = cx.now_ms() + 20_000;
+        while pods == Ok(false) && cx.now_ms() < until {
+            cx.pause(Duration::from_millis(500)).await;
+            pods = stop_pods(cx, &mut told).await;
+        }
+        // A Profile's controller removes its namespace; deleting only the namespace would bring it back.
+        let entry = format!("Namespace//{name}");
+        if cx.facts().profiles {
+            match labelled(cx, &PROFILE, "").await {
+                Ok(profiles) => {
+                    for profile in profiles {
+                        if let Err(stop) = cx.delete(&PROFILE, name_of(&profile)).await {
+                            self.stays(&format!("Profile//{}", name_of(&profile)), &stop);
+                        }
+                    }
+                }
+                // It is known by name too.
+                Err(_) => {
+                    if let Err(stop) = cx.delete(&PROFILE, name).await {
+                        self.stays(&format!("Profile//{name}"), &stop);
+                    }
                 }
             }
         }
+        if let Err(stop) = cx.delete(&NAMESPACE, name).await {
+            self.stays(&entry, &stop);
+        } else if let Err(stop) = cx.until_gone(&NAMESPACE, name, "cleanup").await {
+            self.stays(&entry, &stop);
+        }
     }
-    for kind in [PROFILE, NAMESPACE, CLUSTER_SERVING_RUNTIME] {
-        for object in labelled(cx, &kind, "").await? {
-            let entry = format!("{}//{}", kind.kind, name_of(&object));
-            if !left.contains(&entry) {
-                left.push(entry);
+
+    /// Removes the run's objects from a namespace that stays.
+    async fn objects(&mut self) {
+        let cx = self.cx;
+        let mut waiting = Vec::new();
+        for kind in MADE {
+            match labelled(cx, &kind, cx.namespace()).await {
+                Ok(objects) => {
+                    waiting.extend(objects.iter().map(|o| (kind, name_of(o).to_owned())));
+                }
+                Err(stop) => self.stays(&format!("{}/{}/", kind.kind, cx.namespace()), &stop),
+            }
+        }
+        for (kind, name) in &waiting {
+            // What could not be deleted shows below as what does not go.
+            drop(cx.delete(kind, name).await);
+        }
+        for (kind, name) in &waiting {
+            if let Err(stop) = cx.until_gone(kind, name, "cleanup").await {
+                self.stays(&format!("{}/{}/{name}", kind.kind, cx.namespace()), &stop);
             }
         }
     }
-    Ok(left)
+
+    async fn cluster_runtimes(&mut self) {
+        let kind = CLUSTER_SERVING_RUNTIME;
+        match labelled(self.cx, &kind, "").await {
+            Ok(runtimes) => {
+                for runtime in runtimes {
+                    let name = name_of(&runtime);
+                    if let Err(stop) = self.cx.delete(&kind, name).await {
+                        self.stays(&format!("{}//{name}", kind.kind), &stop);
+                    }
+                }
+            }
+            Err(stop) => self.stays(&format!("{}//", kind.kind), &stop),
+        }
+    }
 }
 
 /// Ends the pods of the run's own namespace that were not told yet; says whether none is left.
@@ -122,14 +176,25 @@ async fn stop_pods(cx: &Cx, told: &mut HashSet<String>) -> Outcome<bool> {
     Ok(pods.is_empty())
 }
 
-/// The objects of a kind that carry the run's label; none where the kind is not served or may not be listed.
+/// The objects of a kind that carry the run's label; none where the kind is not served.
 async fn labelled(cx: &Cx, kind: &Kind, namespace: &str) -> Outcome<Vec<Value>> {
     let selector = escape(&format!("{RUN_LABEL}={}", cx.run.id));
     let path = format!("{}?labelSelector={selector}", kind.path(namespace));
     let answer = cx
         .kube(Request::new(Endpoint::Kubernetes, "GET", path))
         .await?;
-    Ok(items(answer.json(), "items").cloned().collect())
+    match answer.status {
+        200..=299 => Ok(items(answer.json(), "items").cloned().collect()),
+        404 => Ok(Vec::new()),
+        status => {
+            let reason = match status {
+                401 | 403 => CouldNotRun::NoPermission,
+                _ => CouldNotRun::ApiServer,
+            };
+            let why = format!("the listing of {}: {}", kind.plural, answer.summary());
+            Err(Stop::CouldNotRun(reason, why))
+        }
+    }
 }
 
 fn name_of(object: &Value) -> &str {

@@ -40,10 +40,16 @@ impl Journal {
     pub(super) fn open(out: &Path) -> io::Result<Self> {
         let dir = out.join(JOURNAL);
         fs::create_dir_all(&dir)?;
-        let results = fs::OpenOptions::new()
+        let path = dir.join("results.ndjson");
+        let cut_off = fs::read(&path).is_ok_and(|b| b.last().is_some_and(|last| *last != b'\n'));
+        let mut results = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(dir.join("results.ndjson"))?;
+            .open(path)?;
+        if cut_off {
+            // The next line must not be lost with it.
+            results.write_all(b"\n")?;
+        }
         Ok(Self { dir, results })
     }
 

@@ -33,8 +33,11 @@ use crate::{
         self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access,
         discover::escape, door::DoorOptions, kinds::POD,
     },
-    outcome::{CouldNotRun, NotApplicable, Outcome, Stop},
-    report::model::{self, CheckResult, Results},
+    outcome::{CouldNotRun, NotApplicable, Stop},
+    report::{
+        model::{self, CheckResult, Results},
+        text::{MAX_TEXT, bounded},
+    },
     spec::{Requirement, Specs, Unknown},
 };
 
@@ -128,17 +131,40 @@ pub enum EngineError {
         /// Why.
         error: String,
     },
+    /// The run was interrupted before it had made anything.
+    #[error("interrupted before anything was made; nothing was checked")]
+    Interrupted,
     /// The run was stopped at once; what it made may still be there.
-    #[error("stopped at once; `kfconform cleanup --run {0}` removes what the run made")]
-    Stopped(String),
+    #[error("stopped at once; `kfconform cleanup --run {run}{cluster}` removes what the run made")]
+    Stopped {
+        /// The run's id.
+        run: String,
+        /// The arguments that lead to the cluster, each after a blank.
+        cluster: String,
+    },
 }
 
 impl EngineError {
+    fn resume(options: &RunOptions, error: String) -> Self {
+        let out = options.out.as_ref();
+        Self::Resume {
+            path: out.map(|out| out.display().to_string()).unwrap_or_default(),
+            error,
+        }
+    }
+
     /// The exit code: 2 for what the caller can mend in the command, 3 where no verdict is possible.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Plan(_) | Self::Unknown(_) | Self::Resume { .. } => 2,
-            Self::Connect(_) | Self::Cluster(_) | Self::Write { .. } | Self::Stopped(_) => 3,
+            Self::Plan(_)
+            | Self::Unknown(_)
+            | Self::Resume { .. }
+            | Self::Connect(ConnectError::Kubeconfig(_)) => 2,
+            Self::Connect(ConnectError::Client(_))
+            | Self::Cluster(_)
+            | Self::Write { .. }
+            | Self::Interrupted
+            | Self::Stopped { .. } => 3,
         }
     }
 }
@@ -269,11 +295,22 @@ impl Shop {
 }
 
 /// Makes a run. `events` hears of everything as it happens; the result is also the last event.
+///
+/// A run that goes on takes its profile, release, selection, timeouts, image and namespace from its folder; what these
+/// options say of them does not count.
 pub async fn run(
-    options: RunOptions,
+    mut options: RunOptions,
     events: mpsc::UnboundedSender<Event>,
     mut interrupt: watch::Receiver<Interrupt>,
 ) -> Result<Results, EngineError> {
+    let resumed = if options.resume {
+        Some(Kept::read(&options)?)
+    } else {
+        None
+    };
+    if let Some(kept) = &resumed {
+        kept.take_over(&mut options)?;
+    }
     let specs = Arc::clone(&options.specs);
     let profile = specs.profile(&options.profile)?.clone();
     let release = match &options.release {
@@ -282,17 +319,10 @@ pub async fn run(
     };
     let plan = Plan::new(&specs, &profile, &release, &options.only, &options.skip)?;
 
-    let resumed = if options.resume {
-        Some(Kept::read(&options)?)
-    } else {
-        None
-    };
     let started = resumed
         .as_ref()
-        .map_or_else(|| options.clock.origin(), |kept| kept.started);
-    let id = resumed
-        .as_ref()
-        .map_or_else(|| options.id.clone(), |kept| kept.context.id.clone());
+        .map_or_else(|| options.clock.origin(), |kept| kept.results.run.started);
+    let id = options.id.clone();
     let attempt = resumed.as_ref().map_or(1, |kept| kept.attempt);
 
     let writing = |error: io::Error| EngineError::Write {
@@ -303,7 +333,7 @@ pub async fn run(
             .unwrap_or_default(),
         error,
     };
-    let door = Door::connect(
+    let connect = Door::connect(
         &options.target,
         &options.config,
         DoorOptions {
@@ -317,9 +347,11 @@ pub async fn run(
                 .unwrap_or_default(),
             request_timeout: options.timeouts.get("request"),
         },
-    )
-    .await?;
-    let door = Arc::new(door);
+    );
+    let door = tokio::select! {
+        door = connect => Arc::new(door?),
+        () = stopped(&mut interrupt) => return Err(EngineError::Interrupted),
+    };
 
     // Look at the cluster; what was found decides the rest.
     let session = Session::live(
@@ -328,18 +360,28 @@ pub async fn run(
         attempt,
         Duration::from_secs(60),
     );
-    let mut facts = tokio::select! {
-        facts = Facts::discover(&session, &options.config) => facts,
-        () = stopped(&mut interrupt) => return Err(EngineError::Stopped(id)),
-    }
-    .map_err(|stop| EngineError::Cluster(format!("{}; nothing was checked", stop.message())))?;
-    for (name, component) in &facts.components {
-        if let Some(access) = &component.access {
-            door.set_component(name, access.clone());
+    let look = async {
+        let mut facts = Facts::discover(&session, &options.config).await?;
+        for (name, component) in &facts.components {
+            if let Some(access) = &component.access {
+                door.set_component(name, access.clone());
+            }
         }
+        // What Pipelines says of itself; a failure here is the health check's to report.
+        drop(facts.ask_pipelines(&session).await);
+        Ok(facts)
+    };
+    let facts = tokio::select! {
+        facts = look => facts,
+        () = stopped(&mut interrupt) => return Err(EngineError::Interrupted),
     }
-    // What Pipelines says of itself; a failure here is the health check's to report.
-    drop(facts.ask_pipelines(&session).await);
+    .map_err(|stop| {
+        let (what, mend) = cluster::discover::no_look(door.server(), &stop);
+        EngineError::Cluster(format!("{what}; nothing was checked; {mend}"))
+    })?;
+    if let Some(kept) = &resumed {
+        kept.is_of(&options, &facts)?;
+    }
     let discovery = session.evidence(&id, Vec::new());
     drop(events.send(Event::Discovered(Box::new(facts.clone()))));
 
@@ -349,7 +391,7 @@ pub async fn run(
             .config
             .namespace
             .clone()
-            .unwrap_or_else(|| format!("kfc-{id}")),
+            .unwrap_or_else(|| own_namespace_of(&id)),
         image: options.image.clone(),
         started: started.as_second(),
         facts,
@@ -387,6 +429,8 @@ pub async fn run(
     shop.record(&discovery);
 
     let mut draft = Draft::new(&options, &plan, &context, started, resumed.as_ref());
+    // From here on a crash leaves something to go on with.
+    draft.write(&shop).map_err(writing)?;
     let kept = draft.results.checks.len();
     shop.say(Event::Planned {
         total: plan.items.len(),
@@ -398,23 +442,43 @@ pub async fn run(
     let session = Session::live(Arc::clone(&door), "run/namespace", attempt, limit);
     let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
     let own_namespace = options.config.namespace.is_none();
-    let prepared = if resumed.is_some() && cx.get(&cluster::kinds::NAMESPACE, cx.namespace()).await.is_ok_and(|n| n.is_some()) {
+    // Whether there may be something to remove.
+    let mut made = true;
+    let there = resumed.is_some()
+        && cx
+            .get(&cluster::kinds::NAMESPACE, cx.namespace())
+            .await
+            .is_ok_and(|n| n.is_some());
+    let prepared = if there {
         Ok(())
     } else {
+        let prepare = async {
+            let created =
+                space::create(&cx, !own_namespace, options.config.profile_owner.as_deref()).await;
+            if let Err(stop) = created {
+                // Of any other answer nobody knows whether it made something.
+                let refused = matches!(stop, Stop::CouldNotRun(CouldNotRun::NoPermission, _));
+                return (!(refused && own_namespace), Err(stop));
+            }
+            (true, space::usable(&cx, !own_namespace).await)
+        };
         tokio::select! {
-            prepared = space::prepare(&cx, !own_namespace, options.config.profile_owner.as_deref()) => prepared,
+            (may_be_there, prepared) = prepare => {
+                made = may_be_there || resumed.is_some();
+                prepared
+            }
             () = stopped(&mut interrupt) => Ok(()),
         }
     }
     .map_err(space::not_prepared);
     shop.record(&cx.session.evidence(&id, Vec::new()));
-    if prepared.is_ok() {
+    if prepared.is_ok() && *interrupt.borrow() == Interrupt::No {
         shop.say(Event::NamespaceReady(context.namespace.clone()));
     }
 
     // Everything runs at once, within limits: set-ups as early as what they build on allows, checks by the job.
     let jobs = Arc::new(Semaphore::new(options.jobs.max(1)));
-    let todo: Vec<Planned> = plan
+    let todo: Vec<(Planned, Option<Stop>)> = plan
         .items
         .iter()
         .filter(|p| {
@@ -424,39 +488,33 @@ pub async fn run(
                 .iter()
                 .any(|c| c.id == p.requirement.id)
         })
-        .cloned()
+        .map(|p| {
+            let stop = not_to_run(&p.requirement, &release, &context.facts)
+                .or_else(|| prepared.clone().err());
+            (p.clone(), stop)
+        })
         .collect();
-    let setups = start_setups(&shop, &todo, &prepared);
+    let wanted: Vec<Planned> = todo
+        .iter()
+        .filter(|(_, stop)| stop.is_none())
+        .map(|(planned, _)| planned.clone())
+        .collect();
+    let setups = Setups::start(&shop, &wanted);
     let mut tasks = JoinSet::new();
-    for planned in todo {
-        let (shop, jobs, prepared) = (Arc::clone(&shop), Arc::clone(&jobs), prepared.clone());
-        let needs: Vec<(&'static str, SharedSetup)> = planned
-            .check
-            .needs
-            .iter()
-            .filter_map(|s| Some((s.id, setups.get(s.id)?.clone())))
-            .collect();
+    for (planned, stop) in todo {
+        let (shop, jobs) = (Arc::clone(&shop), Arc::clone(&jobs));
+        let needs = setups.of(planned.check.needs);
         let limit = planned
             .requirement
             .timeout
             .unwrap_or_else(|| context.timeout("check"));
-        let release = release.clone();
-        tasks.spawn(async move {
-            let stop = not_to_run(&planned.requirement, &release, &shop.context.facts)
-                .or_else(|| prepared.err());
-            check(&shop, &planned, needs, stop, limit, &jobs).await
-        });
+        tasks.spawn(async move { check(&shop, &planned, needs, stop, limit, &jobs).await });
     }
     let mut interrupted = false;
     loop {
         tokio::select! {
             done = tasks.join_next() => match done {
-                Some(Ok(result)) => {
-                    shop.line(&Line::Check(Box::new(result.clone())));
-                    shop.say(Event::CheckFinished(Box::new(result.clone())));
-                    draft.results.checks.push(result);
-                    draft.save(&shop);
-                }
+                Some(Ok(result)) => draft.add(&shop, result),
                 Some(Err(error)) => tracing::error!(%error, "a check's task was lost"),
                 None => break,
             },
@@ -466,24 +524,24 @@ pub async fn run(
             }
         }
     }
-    tasks.abort_all();
-    let image = setups
-        .get(checks::IMAGE.id)
-        .and_then(|setup| setup.peek())
-        .and_then(|made| made.value.as_ref().ok());
-    if let Some(id) = image
-        .and_then(|value| value["imageID"].as_str())
-        .filter(|id| !id.is_empty())
-    {
-        draft.results.images[0].digest = Some(id.to_owned());
-    }
     if interrupted {
         shop.say(Event::Interrupted);
+    }
+    // Nothing may be made any more while what was made is removed.
+    tasks.abort_all();
+    while let Some(done) = tasks.join_next().await {
+        if let Ok(result) = done {
+            draft.add(&shop, result);
+        }
+    }
+    setups.stop().await;
+    if let Some(id) = setups.image_digest() {
+        draft.results.images[0].digest = Some(id);
     }
 
     // What was made goes, and what stays is named.
     let mut left = Vec::new();
-    if !options.keep {
+    if made && !options.keep {
         shop.say(Event::CleaningUp);
         let session = Session::live(
             Arc::clone(&door),
@@ -492,23 +550,28 @@ pub async fn run(
             context.timeout("cleanup") * 2,
         );
         let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
-        let cleaned = tokio::select! {
-            cleaned = cleanup::clean(&cx, own_namespace) => cleaned,
-            () = stopped_now(&mut interrupt) => return Err(EngineError::Stopped(id)),
+        left = tokio::select! {
+            left = cleanup::clean(&cx, own_namespace) => left,
+            () = stopped_now(&mut interrupt) => {
+                drop(draft.write(&shop));
+                return Err(EngineError::Stopped {
+                    run: id,
+                    cluster: draft.results.run.cluster_arguments(),
+                });
+            }
         };
         shop.record(&cx.session.evidence(&id, Vec::new()));
-        left = cleaned.unwrap_or_else(|stop| {
-            vec![format!(
-                "unknown, since the clean-up stopped: {}",
-                stop.message()
-            )]
-        });
     }
     draft.results.leftovers = left;
     draft.results.run.complete = !interrupted;
     let results = draft.finish(&shop).map_err(writing)?;
     shop.say(Event::Finished(Box::new(results.clone())));
     Ok(results)
+}
+
+/// The namespace that a run makes for itself.
+pub fn own_namespace_of(run: &str) -> String {
+    format!("kfc-{run}")
 }
 
 async fn stopped(interrupt: &mut watch::Receiver<Interrupt>) {
@@ -540,69 +603,105 @@ fn not_to_run(
         .components
         .contains_key(requirement.component().as_str())
     {
-        let name = requirement.component();
-        return Some(Stop::CouldNotRun(
-            CouldNotRun::ComponentAbsent,
-            format!("{name} was not found on the cluster"),
-        ));
+        return Some(absent(requirement.component().as_str(), facts));
     }
     let feature = requirement
         .feature
         .as_ref()
         .filter(|feature| !facts.has(feature))?;
-    Some(Stop::NotApplicable(
-        NotApplicable::FeatureAbsent,
-        format!("the feature `{feature}` was not found on the cluster"),
-    ))
+    Some(match facts.feature_not_seen(feature) {
+        Some(refused) => Stop::CouldNotRun(
+            CouldNotRun::NoPermission,
+            format!("nobody knows whether the cluster has the feature `{feature}`: {refused}"),
+        ),
+        None => Stop::NotApplicable(
+            NotApplicable::FeatureAbsent,
+            format!("the feature `{feature}` was not found on the cluster"),
+        ),
+    })
 }
 
-/// Starts every set-up that the checks need. Each waits for those that it builds on.
-fn start_setups(
-    shop: &Arc<Shop>,
-    todo: &[Planned],
-    prepared: &Outcome,
-) -> HashMap<&'static str, SharedSetup> {
-    let mut started: HashMap<&'static str, SharedSetup> = HashMap::new();
-    for setup in super::plan::setups(todo) {
-        let needs: Vec<(&'static str, SharedSetup)> = setup
-            .needs
-            .iter()
-            .filter_map(|s| Some((s.id, started.get(s.id)?.clone())))
-            .collect();
-        let (shop, prepared) = (Arc::clone(shop), prepared.clone());
-        let task = tokio::spawn(make(shop, setup, needs, prepared));
-        let shared = async move {
-            task.await.unwrap_or_else(|error| checks::SetupResult {
-                value: Err(Stop::CouldNotRun(
-                    CouldNotRun::Defect,
-                    format!("the set-up was lost: {error}"),
-                )),
-                attempt: 1,
-            })
-        };
-        started.insert(setup.id, shared.boxed().shared());
+/// What it means that a component was not found.
+fn absent(component: &str, facts: &Facts) -> Stop {
+    match facts.not_seen(component) {
+        Some(refused) => Stop::CouldNotRun(
+            CouldNotRun::NoPermission,
+            format!("{component} could not be looked for: {refused}"),
+        ),
+        None => Stop::CouldNotRun(
+            CouldNotRun::ComponentAbsent,
+            format!("{component} was not found on the cluster"),
+        ),
     }
-    started
+}
+
+/// The shared set-ups of a run, each on its way.
+struct Setups {
+    started: HashMap<&'static str, (SharedSetup, tokio::task::AbortHandle)>,
+}
+
+impl Setups {
+    /// Starts every set-up that these checks need. Each waits for those that it builds on.
+    fn start(shop: &Arc<Shop>, wanted: &[Planned]) -> Self {
+        let mut setups = Self {
+            started: HashMap::new(),
+        };
+        for setup in super::plan::setups(wanted) {
+            let task = tokio::spawn(make(Arc::clone(shop), setup, setups.of(setup.needs)));
+            let abort = task.abort_handle();
+            let shared = async move {
+                task.await.unwrap_or_else(|error| checks::SetupResult {
+                    value: Err(Stop::CouldNotRun(
+                        CouldNotRun::Defect,
+                        format!("the set-up was lost: {error}"),
+                    )),
+                    attempt: 1,
+                })
+            };
+            setups
+                .started
+                .insert(setup.id, (shared.boxed().shared(), abort));
+        }
+        setups
+    }
+
+    /// Those of `needs` that were started.
+    fn of(&self, needs: &[&'static Setup]) -> Vec<(&'static str, SharedSetup)> {
+        needs
+            .iter()
+            .filter_map(|s| Some((s.id, self.started.get(s.id)?.0.clone())))
+            .collect()
+    }
+
+    /// Ends those that are still on their way.
+    async fn stop(&self) {
+        for (_, abort) in self.started.values() {
+            abort.abort();
+        }
+        for (shared, _) in self.started.values() {
+            shared.clone().await;
+        }
+    }
+
+    /// The digest of the suite's image, as a node reported it.
+    fn image_digest(&self) -> Option<String> {
+        let made = self.started.get(checks::IMAGE.id)?.0.peek()?;
+        let id = made.value.as_ref().ok()?["imageID"].as_str()?;
+        (!id.is_empty()).then(|| id.to_owned())
+    }
 }
 
 async fn make(
     shop: Arc<Shop>,
     setup: &'static Setup,
     needs: Vec<(&'static str, SharedSetup)>,
-    prepared: Outcome,
 ) -> checks::SetupResult {
     let attempt = shop.attempt;
-    if let Err(stop) = prepared {
-        return checks::SetupResult {
-            value: Err(stop),
-            attempt,
-        };
-    }
+    let facts = &shop.context.facts;
     let component = setup.id.split('/').nth(1).unwrap_or_default();
-    if component != "run" && !shop.context.facts.components.contains_key(component) {
-        let why = format!("{component} was not found on the cluster");
+    if component != "run" && !facts.components.contains_key(component) {
         return checks::SetupResult {
-            value: Err(Stop::CouldNotRun(CouldNotRun::ComponentAbsent, why)),
+            value: Err(absent(component, facts)),
             attempt,
         };
     }
@@ -623,7 +722,10 @@ async fn make(
     let result = model::SetupResult {
         id: setup.id.to_owned(),
         outcome: model::Outcome::from(&value),
-        message: value.as_ref().err().map(|stop| stop.message().to_owned()),
+        message: value
+            .as_ref()
+            .err()
+            .map(|stop| bounded(stop.message(), MAX_TEXT, "the evidence").into_owned()),
         started: shop.at(started),
         seconds: model::seconds(Duration::from_millis(ended - started)),
         evidence: shop.record(&evidence),
@@ -754,7 +856,7 @@ fn pod_settings(config: &Config) -> serde_json::Map<String, Value> {
 /// What an interrupted run left in its folder.
 struct Kept {
     context: RunContext,
-    started: Timestamp,
+    results: Results,
     checks: Vec<CheckResult>,
     setups: Vec<model::SetupResult>,
     attempt: u32,
@@ -763,12 +865,14 @@ struct Kept {
 impl Kept {
     fn read(options: &RunOptions) -> Result<Self, EngineError> {
         let out = options.out.clone().unwrap_or_default();
-        let unusable = |error: String| EngineError::Resume {
-            path: out.display().to_string(),
-            error,
-        };
+        let unusable = |error: String| EngineError::resume(options, error);
         let results =
             Results::read(&out.join(model::RESULTS_FILE)).map_err(|e| unusable(e.to_string()))?;
+        if results.run.complete {
+            return Err(unusable(
+                "it came to its end; start another with `kfconform run`".to_owned(),
+            ));
+        }
         let context = Journal::read_context(&out)
             .map_err(|e| unusable(format!("there is no journal of an unfinished run ({e})")))?;
         if results.suite.version != env!("CARGO_PKG_VERSION")
@@ -808,11 +912,62 @@ impl Kept {
             .unwrap_or(1);
         Ok(Self {
             context,
-            started: results.run.started,
+            results,
             checks,
             setups,
             attempt: attempt + 1,
         })
+    }
+}
+
+impl Kept {
+    /// Puts what the run was begun with in the place of what the options say.
+    fn take_over(&self, options: &mut RunOptions) -> Result<(), EngineError> {
+        let run = &self.results.run;
+        options.id.clone_from(&self.context.id);
+        options.profile.clone_from(&run.profile);
+        options.release = Some(run.release.clone());
+        options.only.clone_from(&run.selection.only);
+        options.skip.clone_from(&run.selection.skip);
+        options.faults.clone_from(&run.faults);
+        options.arguments.clone_from(&run.arguments);
+        options.image.clone_from(&self.context.image);
+        options.timeouts = Timeouts::of(&self.context.timeouts);
+        let namespace = (self.context.namespace != own_namespace_of(&self.context.id))
+            .then(|| self.context.namespace.clone());
+        if options.config.namespace.is_some() && options.config.namespace != namespace {
+            return Err(EngineError::resume(
+                options,
+                format!(
+                    "it works in namespace {}, not in the configured one",
+                    self.context.namespace
+                ),
+            ));
+        }
+        options.config.namespace = namespace;
+        Ok(())
+    }
+
+    /// Whether the cluster is the one that the run was begun on.
+    fn is_of(&self, options: &RunOptions, facts: &Facts) -> Result<(), EngineError> {
+        let reference = self.results.run.target == model::Target::Reference;
+        if reference != options.reference {
+            let what = if reference {
+                "it was begun on the embedded reference"
+            } else {
+                "it was begun on a cluster, not on the reference"
+            };
+            return Err(EngineError::resume(options, what.to_owned()));
+        }
+        let (before, now) = (&self.context.facts.cluster_digest, &facts.cluster_digest);
+        if !reference && !before.is_empty() && !now.is_empty() && before != now {
+            return Err(EngineError::resume(
+                options,
+                "it was begun on another cluster; name that one with --kubeconfig and --context"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -940,17 +1095,28 @@ impl Draft {
         self.results.judge();
     }
 
-    /// Writes the unfinished result, at most once a second.
-    fn save(&mut self, shop: &Shop) {
-        if self.out.is_none() || self.saved.elapsed() < Duration::from_secs(1) {
-            return;
-        }
-        self.saved = std::time::Instant::now();
-        self.update(shop);
-        if let Some(out) = &self.out
-            && let Err(error) = self.results.write(&out.join(model::RESULTS_FILE))
+    /// Takes a check's result in, and writes what there is so far at most once a second.
+    fn add(&mut self, shop: &Shop, result: CheckResult) {
+        shop.line(&Line::Check(Box::new(result.clone())));
+        shop.say(Event::CheckFinished(Box::new(result.clone())));
+        self.results.checks.push(result);
+        if self.saved.elapsed() >= Duration::from_secs(1)
+            && let Err(error) = self.write(shop)
         {
             tracing::error!(%error, "cannot write the unfinished result");
+        }
+    }
+
+    /// Writes the unfinished result.
+    fn write(&mut self, shop: &Shop) -> io::Result<()> {
+        self.saved = std::time::Instant::now();
+        self.update(shop);
+        match &self.out {
+            Some(out) => self
+                .results
+                .write(&out.join(model::RESULTS_FILE))
+                .map_err(io::Error::other),
+            None => Ok(()),
         }
     }
 

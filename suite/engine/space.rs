@@ -22,8 +22,8 @@ fn labels(run: &str) -> Value {
     })
 }
 
-/// Makes the namespace of a run (or looks at the one that was configured) and waits until pods can be made in it.
-pub(super) async fn prepare(cx: &Cx, configured: bool, owner: Option<&str>) -> Outcome {
+/// Asks for the namespace of a run, or looks at the one that was configured.
+pub(super) async fn create(cx: &Cx, configured: bool, owner: Option<&str>) -> Outcome {
     let name = cx.namespace();
     if configured {
         ensure!(
@@ -32,7 +32,7 @@ pub(super) async fn prepare(cx: &Cx, configured: bool, owner: Option<&str>) -> O
         );
         return Ok(());
     }
-    let account = if cx.facts().profiles {
+    if cx.facts().profiles {
         let owner = owner.unwrap_or("kfconform@conformance.kubeflow.org");
         let profile = json!({
             "apiVersion": "kubeflow.org/v1", "kind": "Profile",
@@ -40,13 +40,24 @@ pub(super) async fn prepare(cx: &Cx, configured: bool, owner: Option<&str>) -> O
             "spec": {"owner": {"kind": "User", "name": owner}},
         });
         cx.create(&PROFILE, &profile).await?;
-        "default-editor"
     } else {
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": name, "labels": labels(&cx.run.id)},
         });
         cx.create(&NAMESPACE, &namespace).await?;
+    }
+    Ok(())
+}
+
+/// Waits until pods can be made in the namespace of a run.
+pub(super) async fn usable(cx: &Cx, configured: bool) -> Outcome {
+    if configured {
+        return Ok(());
+    }
+    let account = if cx.facts().profiles {
+        "default-editor"
+    } else {
         "default"
     };
     cx.until(&SERVICE_ACCOUNT, account, "namespace", "appear", |_| true)
@@ -54,7 +65,7 @@ pub(super) async fn prepare(cx: &Cx, configured: bool, owner: Option<&str>) -> O
     if cx.facts().profiles {
         // The Profile's controller made the namespace; ours is only the label by which clean-up finds it.
         let label = json!({"metadata": {"labels": {RUN_LABEL: cx.run.id}}});
-        cx.patch(&NAMESPACE, name, &label).await?;
+        cx.patch(&NAMESPACE, cx.namespace(), &label).await?;
     }
     Ok(())
 }

@@ -118,7 +118,11 @@ pub fn summary(results: &Results, folder: Option<&Path>, style: Style) -> String
     }
     if !results.leftovers.is_empty() {
         let what = "the run could not remove these; to try again:";
-        let command = format!("kfconform cleanup --run {}", one_line(&results.run.id));
+        let command = format!(
+            "kfconform cleanup --run {}{}",
+            one_line(&results.run.id),
+            one_line(&results.run.cluster_arguments())
+        );
         let _ = writeln!(
             out,
             "{:INDENT$}{what}\n{:INDENT$}{}\n",
@@ -254,6 +258,16 @@ fn could_not_run(out: &mut String, results: &Results, style: Style) {
         if let Some(message) = &checks[0].message {
             paragraph(out, "", &printable(message), style);
         }
+        if matches!(
+            checks[0].reason.as_deref(),
+            Some("no-permission" | "component-absent")
+        ) {
+            let command = format!(
+                "kfconform doctor{}",
+                one_line(&results.run.cluster_arguments())
+            );
+            let _ = writeln!(out, "{:INDENT$}{}", "", style.paint(COMMAND, &command));
+        }
         out.push('\n');
     }
 }
@@ -357,7 +371,8 @@ fn verdict(out: &mut String, results: &Results, folder: Option<&str>, style: Sty
 
     let timing = &results.timing;
     let _ = write!(out, "took {:.1} s", timing.wall_seconds);
-    if let (Some(longest), Some(ratio)) = (&timing.longest_setup, timing.ratio) {
+    if let (true, Some(longest), Some(ratio)) = (run.complete, &timing.longest_setup, timing.ratio)
+    {
         let id = one_line(&longest.id);
         let _ = write!(
             out,
@@ -368,6 +383,13 @@ fn verdict(out: &mut String, results: &Results, folder: Option<&str>, style: Sty
     out.push('\n');
     if let Some(folder) = folder {
         let _ = writeln!(out, "results in {folder}");
+        if !run.complete {
+            let command = format!(
+                "kfconform run --resume {folder}{}",
+                one_line(&run.cluster_arguments())
+            );
+            let _ = writeln!(out, "go on with it: {}", style.paint(COMMAND, &command));
+        }
     }
     if !results.submittable {
         out.push_str("cannot be submitted:\n");

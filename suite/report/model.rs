@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::text::{MAX_TEXT, bounded};
 use crate::outcome::{self, Failure, Stop};
 pub use crate::spec::Level;
 
@@ -136,6 +137,27 @@ pub struct Run {
     /// Set if the run went on where an earlier one had stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed: Option<Resumed>,
+}
+
+impl Run {
+    /// The arguments that led to the cluster (`--kubeconfig`, `--context`, `--config`), each after a blank: what another
+    /// command about the run needs too.
+    pub fn cluster_arguments(&self) -> String {
+        let mut out = String::new();
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let (name, value) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (argument.as_str(), None),
+            };
+            if matches!(name, "--kubeconfig" | "--context" | "--config")
+                && let Some(value) = value.or_else(|| arguments.next().map(String::as_str))
+            {
+                out.push_str(&format!(" {name} {}", super::text::shell_quoted(value)));
+            }
+        }
+        out
+    }
 }
 
 /// What a run checks.
@@ -455,15 +477,16 @@ impl CheckResult {
             Err(Stop::Failed(failure)) => failure.clone(),
             Ok(()) | Err(Stop::NotApplicable(..) | Stop::CouldNotRun(..)) => Failure::default(),
         };
+        let kept = |text: &str| bounded(text, MAX_TEXT, "the evidence").into_owned();
         self.reason = match outcome {
             Ok(()) | Err(Stop::Failed(_)) => None,
             Err(Stop::NotApplicable(reason, _)) => Some(reason.code().to_owned()),
             Err(Stop::CouldNotRun(reason, _)) => Some(reason.code().to_owned()),
         };
-        self.message = outcome.as_ref().err().map(|stop| stop.message().to_owned());
-        self.expected = failure.expected;
-        self.observed = failure.observed;
-        self.last_state = failure.last_state;
+        self.message = outcome.as_ref().err().map(|stop| kept(stop.message()));
+        self.expected = failure.expected.as_deref().map(kept);
+        self.observed = failure.observed.as_deref().map(kept);
+        self.last_state = failure.last_state.as_deref().map(kept);
         self
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::model::CheckResult;
 
-/// The longest text of one field in a report, in bytes. `results.json` has the whole of it.
+/// The longest text of one field in a result and in what is made from it, in bytes. The evidence has the whole of it.
 pub const MAX_TEXT: usize = 16 * 1024;
 
 /// Whether a character would act on its surroundings instead of showing itself: controls, the
@@ -45,13 +45,23 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A word as a shell takes it: in quotes where it holds more than plain characters.
+pub fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 /// The first line that is not empty.
 pub fn first_line(text: &str) -> &str {
     text.lines().find(|l| !l.trim().is_empty()).unwrap_or("")
 }
 
-/// The beginning and the end of a text that is longer than `max` bytes, with how much is left out.
-pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
+/// The beginning and the end of a text that is longer than `max` bytes, with how much is left out and what has it.
+pub fn bounded<'a>(text: &'a str, max: usize, place: &str) -> Cow<'a, str> {
     if text.len() <= max {
         return text.into();
     }
@@ -64,7 +74,7 @@ pub fn bounded(text: &str, max: usize) -> Cow<'_, str> {
     let head = boundary(max / 3 * 2);
     let tail = boundary(text.len() - max / 3).max(head);
     format!(
-        "{}\n… {} bytes left out, results.json has them …\n{}",
+        "{}\n… {} bytes left out, {place} has them …\n{}",
         &text[..head],
         tail - head,
         &text[tail..]
@@ -86,7 +96,12 @@ pub fn parts(check: &CheckResult) -> Vec<(&'static str, String)> {
     ]
     .into_iter()
     .filter_map(|(name, text)| Some((name, text?)))
-    .map(|(name, text)| (name, bounded(&printable(text), MAX_TEXT).into_owned()))
+    .map(|(name, text)| {
+        (
+            name,
+            bounded(&printable(text), MAX_TEXT, "results.json").into_owned(),
+        )
+    })
     .collect()
 }
 
@@ -110,12 +125,12 @@ mod tests {
     #[test]
     fn a_long_text_keeps_its_ends_and_says_what_it_lost() {
         let text = format!("begin{}end", "ä".repeat(1_000_000));
-        let short = bounded(&text, 300);
+        let short = bounded(&text, 300, "x");
         assert!(short.len() < 400);
         assert!(short.starts_with("beginä") && short.ends_with("äend"));
         let kept = short.matches('ä').count();
         assert!(short.contains(&format!("… {} bytes left out", (1_000_000 - kept) * 2)));
-        assert_eq!(bounded("abc", 3), "abc");
+        assert_eq!(bounded("abc", 3, "x"), "abc");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::key::{PrivateKey, PublicKey};
 use super::statement::{Descriptor, PREDICATE_TYPE, Statement};
 use crate::report::junit::JUNIT_FILE;
 use crate::report::model::{MAX_RESULTS_BYTES, RESULTS_FILE, Results, ResultsError};
+use crate::report::text::shell_quoted;
 use crate::report::write_whole;
 
 /// The signature over a folder.
@@ -357,15 +358,6 @@ pub fn cosign_commands(folder: &Path, public_key: &Path, verified: &Verified) ->
         )
     };
     verified.files.iter().map(command).collect()
-}
-
-fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -259,18 +259,7 @@ impl Reader {
         match serde_saphyr::from_str_with_options(&file.text, options) {
             Ok(parsed) => Some(parsed),
             Err(error) => {
-                let at = error.location().and_then(position);
-                // The formatter speaks to users of the file rather than of the parser; the position that it adds
-                // goes before the message, where editors and terminals find it.
-                let formatter = serde_saphyr::UserMessageFormatter;
-                let message = error.render_with_formatter(&formatter);
-                let message = match at {
-                    Some((line, column)) => message
-                        .replace(&format!("line {line} column {column}: "), "")
-                        .replace(&format!(" at line {line}, column {column}"), ""),
-                    None => message,
-                };
-                let message = message.replace("unknown variant", "unknown value");
+                let (at, message) = read_error(&error);
                 self.problems.push(located(file, at, message));
                 None
             }
@@ -609,6 +598,40 @@ fn normative(requirement: &Requirement) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a YAML file, for its author: line and column, and a message without them.
+pub(crate) fn read_error(error: &serde_saphyr::Error) -> (Option<(usize, usize)>, String) {
+    let at = error.location().and_then(position);
+    // The formatter speaks to users of the file rather than of the parser; the position that it adds goes before the
+    // message, where editors and terminals find it.
+    let formatter = serde_saphyr::UserMessageFormatter;
+    let message = error.render_with_formatter(&formatter);
+    let message = match at {
+        Some((line, column)) => message
+            .replace(&format!("line {line} column {column}: "), "")
+            .replace(&format!(" at line {line}, column {column}"), ""),
+        None => message,
+    };
+    let mut message = message.replace("unknown variant", "unknown value");
+    if let Some(meant) = meant(&message) {
+        message.push_str(&format!("; did you mean `{meant}`?"));
+    }
+    (at, message)
+}
+
+/// The known word nearest to the unknown one of a message "unknown field `a`, expected one of b, c".
+fn meant(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("unknown ")?.1.split_once('`')?;
+    let (word, rest) = rest.split_once('`')?;
+    let known = rest.strip_prefix(", expected ")?;
+    let known = known.strip_prefix("one of ").unwrap_or(known);
+    let known: Vec<&str> = known
+        .split([',', ' '])
+        .map(|k| k.trim_matches('`'))
+        .filter(|k| !k.is_empty() && *k != "or")
+        .collect();
+    super::nearest(word, known).map(ToOwned::to_owned)
 }
 
 fn unknown(what: &'static str, word: &str, known: &[&str]) -> String {

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+pub(crate) use load::read_error;
 pub use load::{Problem, SpecError};
 pub use markdown::markdown;
 pub use model::*;

@@ -43,7 +43,16 @@ impl fmt::Display for Unknown {
             (Some(meant), _) => write!(f, "; did you mean `{meant}`?"),
             (None, []) => write!(f, "; there is none"),
             // A list of hundreds of ids helps nobody.
-            (None, known) if known.len() > 20 => Ok(()),
+            (None, known) if known.len() > 20 => {
+                let mut beginnings: Vec<&str> = Vec::new();
+                for id in known {
+                    let beginning = id.split('/').next().unwrap_or(id);
+                    if !beginnings.contains(&beginning) {
+                        beginnings.push(beginning);
+                    }
+                }
+                write!(f, "; known ones begin with {}/", beginnings.join("/, "))
+            }
             (None, known) => write!(f, "; known: {}", known.join(", ")),
         }
     }
@@ -61,7 +70,12 @@ pub fn select<'a>(
 ) -> Result<Vec<&'a str>, Unknown> {
     for pattern in only.iter().chain(skip) {
         if !ids.iter().any(|id| glob(pattern, id)) {
-            return Err(Unknown::new("requirement", pattern, ids));
+            let mut unknown = Unknown::new("requirement", pattern, ids);
+            if unknown.meant.is_none() || pattern.contains(['*', '?']) {
+                let group = nearest_group(pattern, &unknown.known);
+                unknown.meant = group.or(unknown.meant);
+            }
+            return Err(unknown);
         }
     }
     let any = |patterns: &[String], id: &str| patterns.iter().any(|pattern| glob(pattern, id));
@@ -111,6 +125,17 @@ pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// The pattern for the group of ids that a mistyped pattern (`katib/validaton/*`) or a bare group most likely meant.
+fn nearest_group(word: &str, known: &[String]) -> Option<String> {
+    let head = word.split(['*', '?']).next().unwrap_or_default();
+    let head = head.trim_end_matches('/');
+    let groups: Vec<&str> = known
+        .iter()
+        .flat_map(|id| id.match_indices('/').map(|(at, _)| &id[..at]))
+        .collect();
+    nearest(head, groups).map(|group| format!("{group}/*"))
 }
 
 /// How many insertions, deletions, substitutions and swaps of neighbours turn one word into the other.
@@ -208,6 +233,30 @@ mod tests {
         assert_eq!(
             choose(&[], &["nothing/*"]).unwrap_err().to_string(),
             "unknown requirement `nothing/*`; known: katib/a/b, katib/a/c, kserve/a/b"
+        );
+    }
+
+    #[test]
+    fn a_pattern_that_matches_nothing_is_told_the_nearest_group() {
+        let ids: Vec<String> = (0..30).map(|n| format!("katib/validation/v{n}")).collect();
+        let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        ids.push("kserve/a/b");
+        let said = |pattern: &str| {
+            select(&ids, &[pattern.to_owned()], &[])
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            said("katib/validaton/*"),
+            "unknown requirement `katib/validaton/*`; did you mean `katib/validation/*`?"
+        );
+        assert_eq!(
+            said("ktaib"),
+            "unknown requirement `ktaib`; did you mean `katib/*`?"
+        );
+        assert_eq!(
+            said("nothing/*"),
+            "unknown requirement `nothing/*`; known ones begin with katib/, kserve/"
         );
     }
 

@@ -26,6 +26,9 @@ pub(super) type Response = http::Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// The largest body that is read, as of the API server.
 const LARGEST_BODY: usize = 3 << 20;
 
+/// What stands before a bearer token in a request's path.
+pub(super) const TOKEN_PATH: &str = "/token/";
+
 /// A request, past authentication.
 pub(super) struct Request {
     pub(super) method: Method,
@@ -178,14 +181,15 @@ async fn answer(world: World, raw: http::Request<Incoming>) -> Response {
 }
 
 async fn handle(world: &World, raw: http::Request<Incoming>) -> Result<Response, ApiError> {
-    let path = raw.uri().path().to_owned();
+    let (path, token) = split_token(raw.uri().path());
+    let (path, token) = (path.to_owned(), token.map(ToOwned::to_owned));
     match path.as_str() {
         "/healthz" | "/livez" | "/readyz" | "/healthz/ping" | "/livez/ping" | "/readyz/ping" => {
             return Ok(text(StatusCode::OK, "ok"));
         }
         _ => {}
     }
-    let user = identify(world, raw.headers())?;
+    let user = identify(world, raw.headers(), token.as_deref())?;
     let request = Request {
         method: raw.method().clone(),
         query: Query::parse(raw.uri().query().unwrap_or_default()),
@@ -199,22 +203,41 @@ async fn handle(world: &World, raw: http::Request<Incoming>) -> Result<Response,
     routes::dispatch(world, request, route).await
 }
 
-/// Who sends a request.
-fn identify(world: &World, headers: &HeaderMap) -> Result<User, ApiError> {
-    let user = match headers
+/// A request's path, and the token before it: `kubectl` sends no credentials where there is no TLS, so that the server's
+/// address in the kubeconfig may carry them.
+fn split_token(path: &str) -> (&str, Option<&str>) {
+    let Some(rest) = path.strip_prefix(TOKEN_PATH) else {
+        return (path, None);
+    };
+    match rest.find('/') {
+        Some(end) => (&rest[end..], Some(&rest[..end])),
+        None => ("/", Some(rest)),
+    }
+}
+
+/// Who sends a request. A token in the headers says more than one in the path.
+fn identify(
+    world: &World,
+    headers: &HeaderMap,
+    path_token: Option<&str>,
+) -> Result<User, ApiError> {
+    let header = headers
         .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-    {
-        None => User::anonymous(),
-        Some(value) => {
-            let token = value
+        .and_then(|value| value.to_str().ok());
+    let token = match header {
+        None => path_token,
+        Some(value) => Some(
+            value
                 .strip_prefix("Bearer ")
                 .or_else(|| value.strip_prefix("bearer "))
-                .ok_or_else(ApiError::unauthorized)?;
-            world
-                .authenticate(token.trim(), &[])
-                .ok_or_else(ApiError::unauthorized)?
-        }
+                .ok_or_else(ApiError::unauthorized)?,
+        ),
+    };
+    let user = match token {
+        None => User::anonymous(),
+        Some(token) => world
+            .authenticate(token.trim(), &[])
+            .ok_or_else(ApiError::unauthorized)?,
     };
     let Some(name) = headers
         .get("impersonate-user")

@@ -1206,6 +1206,30 @@ async fn stateful_sets_are_ordered_and_replaced() {
 }
 
 #[tokio::test]
+async fn a_token_in_the_address_serves_clients_that_send_none() {
+    let world = world().await;
+    let ask = |prefix: String, header: Option<&str>| {
+        let mut request =
+            reqwest::Client::new().get(format!("{}{prefix}/api/v1/nodes", world.url()));
+        if let Some(token) = header {
+            request = request.bearer_auth(token);
+        }
+        async move { request.send().await.expect("answers").status().as_u16() }
+    };
+    let admin = format!("/token/{}", world.admin_token());
+    assert_eq!(ask(admin.clone(), None).await, 200);
+    assert_eq!(ask("/token/other".to_owned(), None).await, 401);
+    assert_eq!(ask(String::new(), None).await, 403);
+    // What the headers say counts more.
+    assert_eq!(ask(admin, Some("other")).await, 401);
+    assert!(
+        world
+            .kubeconfig_with("mine")
+            .contains(&format!("server: {}/token/mine\n", world.url()))
+    );
+}
+
+#[tokio::test]
 async fn tables_and_discovery_serve_kubectl() {
     let world = world().await;
     world.install(&toys());

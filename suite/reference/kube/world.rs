@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::admission::{AdmissionRequest, Denied, Hooks, Operation};
 use super::auth::{API_AUDIENCE, Grant, Tokens, User};
 use super::controller::{self, Next, Watch};
+use super::http::TOKEN_PATH;
 use super::ids::Ids;
 use super::kubelet::Kubelet;
 use super::registry::resources::{CONFIG_MAPS, CRDS, NAMESPACES, SERVICE_ACCOUNTS};
@@ -233,10 +234,10 @@ impl World {
         self.kubeconfig_with(&self.core.admin_token)
     }
 
-    /// A kubeconfig with another bearer token.
+    /// A kubeconfig with another bearer token. The address carries it too, for clients that send none without TLS.
     pub fn kubeconfig_with(&self, token: &str) -> String {
         format!(
-            "apiVersion: v1\nkind: Config\nclusters:\n- name: reference\n  cluster:\n    server: {}\n\
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: reference\n  cluster:\n    server: {}{TOKEN_PATH}{token}\n\
              users:\n- name: reference\n  user:\n    token: {token}\n\
              contexts:\n- name: reference\n  context:\n    cluster: reference\n    user: reference\n    \
              namespace: default\ncurrent-context: reference\n",
