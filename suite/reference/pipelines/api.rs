@@ -1,6 +1,6 @@
 //! The gateway's services: experiments, pipelines, versions, runs, recurring runs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -199,6 +199,7 @@ impl Server {
                     code: code::ABORTED,
                     message: format!("Failed to delete experiment: BadRequestError: Experiment ID {id} is a default experiment ID and cannot be deleted"),
                     said: Some("a default experiment cannot be deleted".to_owned()),
+                    said_as: None,
                 });
             }
             if !self.broken("experiment/is-deleted") {
@@ -731,6 +732,7 @@ impl Server {
                     code: code::FAILED_PRECONDITION,
                     message: format!("Failed to unarchive a run: Failed to unarchive run {id} as experiment {} must be unarchived first", run.experiment),
                     said: Some("Unarchive the experiment first to allow the run to be restored".to_owned()),
+                    said_as: None,
                 });
             }
             run.archived = archived;
@@ -785,13 +787,14 @@ impl Server {
                     "Failed to retry a run: Failed to retry run {id}: BadRequestError: Workflow must be Failed/Error to retry: workflow cannot be retried"
                 ),
                 said: Some("Workflow must be Failed/Error to retry".to_owned()),
+                said_as: None,
             }),
         }
     }
 
     // Recurring runs.
 
-    fn create_recurring_run(&self, call: &Call) -> Answer {
+    fn create_recurring_run(self: &Arc<Self>, call: &Call) -> Answer {
         let asked = message::decode(&call.body, message::RECURRING_RUN)?;
         let text = |key: &str| text(&asked, key);
         let converting = |refusal: Refusal| {
@@ -823,11 +826,13 @@ impl Server {
         let experiment = self
             .experiment_of(&text("experiment_id"))
             .map_err(|refusal| refusal.within("Failed to create a recurring run"))?;
-        let (source, _) = self.source(&asked).map_err(|_| {
-            Refusal::gateway(
-                code::INTERNAL,
-                "Internal error: Cannot create a job with an empty pipeline ID",
-            )
+        let (source, spec) = self.source(&asked).map_err(|_| {
+            let said = "Internal error: Cannot create a job with an empty pipeline ID";
+            Refusal {
+                said: Some(said.to_owned()),
+                said_as: Some(code::UNKNOWN),
+                ..Refusal::gateway(code::INTERNAL, said)
+            }
         })?;
         let now = self.now();
         let recurring = RecurringRun {
@@ -849,9 +854,52 @@ impl Server {
                 .filter(|a| !a.is_empty())
                 .unwrap_or_else(|| "pipeline-runner".to_owned()),
         };
-        let answer = recurring.json();
-        self.with(|db| db.recurring_runs.insert(recurring.id.clone(), recurring));
+        let (answer, id) = (recurring.json(), recurring.id.clone());
+        self.with(|db| db.recurring_runs.insert(id.clone(), recurring));
+        self.world().spawn(self.clone().recur(id, spec));
         Ok(answer)
+    }
+
+    /// Starts the runs of a recurring run as they become due, until it is deleted. One without a trigger is due once, and
+    /// one with a cron schedule never: no run of this server lasts that long.
+    async fn recur(self: Arc<Self>, id: String, spec: Value) {
+        for index in 1_u64.. {
+            let Some(trigger) =
+                self.with(|db| db.recurring_runs.get(&id).map(|r| r.trigger.clone()))
+            else {
+                return;
+            };
+            let interval = trigger["periodic_schedule"]["interval_second"].as_str();
+            let wait = match interval.and_then(|text| text.parse().ok()) {
+                Some(seconds) => seconds,
+                None if index == 1 && trigger["cron_schedule"].is_null() => SOON,
+                None => return,
+            };
+            self.clock().sleep(Duration::from_secs(wait)).await;
+            let now = self.now();
+            let due = self.with(|db| {
+                let recurring = db.recurring_runs.get(&id).filter(|r| r.enabled)?;
+                let running = db.runs.values().filter(|run| run.recurring == id);
+                let running = running.filter(|run| !run.is_final()).count();
+                let room = i64::try_from(running).unwrap_or(i64::MAX) < recurring.max_concurrency;
+                room.then(|| Run {
+                    id: self.uid(),
+                    experiment: recurring.experiment.clone(),
+                    name: format!("{}-{index}-{now}", recurring.name),
+                    created: now,
+                    scheduled: now,
+                    source: recurring.source.clone(),
+                    spec: spec.clone(),
+                    runtime_config: recurring.runtime_config.clone(),
+                    service_account: recurring.service_account.clone(),
+                    recurring: id.clone(),
+                    ..Run::default()
+                })
+            });
+            if let Some(run) = due {
+                self.start(run);
+            }
+        }
     }
 
     fn list_recurring_runs(&self, call: &Call) -> Answer {
@@ -917,6 +965,9 @@ impl Server {
         })
     }
 }
+
+/// After how many seconds a recurring run without a trigger is due.
+const SOON: u64 = 10;
 
 /// The experiment that runs go to which name none.
 pub(super) const DEFAULT_EXPERIMENT: &str = "Default";

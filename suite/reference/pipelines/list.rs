@@ -62,6 +62,14 @@ impl Cell {
         Self::Text(text.to_owned())
     }
 
+    /// What rows are sorted by: the database's collation takes no notice of case.
+    fn folded(self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(text.to_lowercase()),
+            number @ Self::Number(_) => number,
+        }
+    }
+
     fn json(&self) -> Value {
         match self {
             Self::Number(number) => json!(number),
@@ -117,12 +125,12 @@ pub(super) fn page<'r, R: Row + 'r>(
             }
         })
         .collect();
-    let key = |row: &R| (row.cell(plan.column), row.id().to_owned());
+    let key = |row: &R| (row.cell(plan.column).folded(), row.id().to_owned());
     rows.sort_by(|a, b| plan.turned(key(a).cmp(&key(b))));
     let total = rows.len();
     let mut begin = 0;
     if let Some((value, id)) = &plan.from {
-        let from = (value.clone(), id.clone());
+        let from = (value.clone().folded(), id.clone());
         begin = rows.partition_point(|row| plan.turned(key(row).cmp(&from)) == Ordering::Less);
         if broken(R::TABLE.faults.pages) {
             begin += 1;
@@ -212,6 +220,7 @@ fn token(table: &Table, asked: &Asked, plan: &mut Plan) -> Result<(), Refusal> {
         code: code::INVALID_ARGUMENT,
         message: format!("InvalidInputError: Invalid page token: {why}"),
         said: Some("Invalid page token".to_owned()),
+        said_as: None,
     };
     let bytes = BASE64.decode(&asked.token).map_err(|error| {
         let at = asked

@@ -249,15 +249,15 @@ pub(super) fn message(
             }
             groups.push(*group);
         }
-        found.insert((*name).to_owned(), field(body, name, value, *shape)?);
+        found.insert((*name).to_owned(), field(body, name, key, value, *shape)?);
     }
     Ok(found)
 }
 
-fn field(body: &str, name: &str, value: &Value, shape: Shape) -> Result<Value, Refusal> {
+fn field(body: &str, name: &str, key: &str, value: &Value, shape: Shape) -> Result<Value, Refusal> {
     let wrong = |kind: &str| {
         let why = format!("invalid value for {kind} field {}: {value}", camel(name));
-        Err(proto(body, name, &why))
+        Err(proto_at(after(body, key), &why))
     };
     match shape {
         Shape::Text if !value.is_string() => wrong("string"),
@@ -276,12 +276,27 @@ fn field(body: &str, name: &str, value: &Value, shape: Shape) -> Result<Value, R
     }
 }
 
+/// What is wrong with a key.
 fn proto(body: &str, key: &str, why: &str) -> Refusal {
-    let column = body.find(&format!("\"{key}\"")).unwrap_or(0) + 1;
+    proto_at(body.find(&format!("\"{key}\"")).unwrap_or(0), why)
+}
+
+/// What is wrong at a place of the body.
+fn proto_at(place: usize, why: &str) -> Refusal {
     Refusal::gateway(
         code::INVALID_ARGUMENT,
-        format!("proto: (line 1:{column}): {why}"),
+        format!("proto: (line 1:{}): {why}", place + 1),
     )
+}
+
+/// Where the value of a key begins.
+fn after(body: &str, key: &str) -> usize {
+    let quoted = format!("\"{key}\"");
+    body.find(&quoted).map_or(0, |place| {
+        let end = place + quoted.len();
+        let rest = body[end..].trim_start_matches([' ', '\t', '\n', '\r', ':']);
+        body.len() - rest.len()
+    })
 }
 
 /// `display_name` as `displayName`.

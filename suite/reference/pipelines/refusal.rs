@@ -32,10 +32,13 @@ pub(super) struct Refusal {
     pub(super) message: String,
     /// The message meant for users; none in the gateway's own refusals.
     pub(super) said: Option<String>,
+    /// The code that goes with it, where it is another.
+    pub(super) said_as: Option<u16>,
 }
 
 /// gRPC's codes.
 pub(super) mod code {
+    pub(in super::super) const UNKNOWN: u16 = 2;
     pub(in super::super) const INVALID_ARGUMENT: u16 = 3;
     pub(in super::super) const NOT_FOUND: u16 = 5;
     pub(in super::super) const ALREADY_EXISTS: u16 = 6;
@@ -52,6 +55,7 @@ impl Refusal {
             code,
             message: message.into(),
             said: None,
+            said_as: None,
         }
     }
 
@@ -61,6 +65,7 @@ impl Refusal {
             code,
             message: format!("{kind}: {said}"),
             said: Some(said),
+            said_as: None,
         }
     }
 
@@ -96,6 +101,7 @@ impl Refusal {
             code: code::INTERNAL,
             message: format!("InternalServerError: {task}: {}", self.message),
             said: Some("Internal Server Error".to_owned()),
+            said_as: None,
         }
     }
 
@@ -115,7 +121,8 @@ impl Refusal {
         let mut body = json!({"code": self.code, "message": self.message});
         if let Some(said) = &self.said {
             body["details"] = json!([{
-                "@type": "type.googleapis.com/google.rpc.Status", "code": self.code, "message": said,
+                "@type": "type.googleapis.com/google.rpc.Status", "code": self.said_as.unwrap_or(self.code),
+                "message": said,
             }]);
         }
         body
