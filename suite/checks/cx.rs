@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Setup, Timeouts};
+use super::{IMAGE, Setup, Timeouts};
 use crate::{
     cluster::{CHECK_ANNOTATION, Facts, RUN_LABEL, Session, kinds::POD},
     outcome::{CouldNotRun, Outcome, Stop},
@@ -135,6 +135,16 @@ impl Cx {
                 )
             }),
             Err(stop) => Err(self.because(setup, stop)),
+        }
+    }
+
+    /// Stops what needs pods where no pod of the suite's image can run.
+    pub(super) fn pods_can_run(&self) -> Outcome {
+        match self.setups.get(IMAGE.id) {
+            Some(SetupResult {
+                value: Err(stop), ..
+            }) => Err(self.because(&IMAGE, stop)),
+            _ => Ok(()),
         }
     }
 

@@ -91,6 +91,20 @@ impl Check {
     pub fn component(&self) -> &'static str {
         self.id.split('/').next().unwrap_or_default()
     }
+
+    /// Proves the requirement, unless it needs pods and none can run.
+    pub async fn prove(&self, cx: &Cx) -> Outcome {
+        cx.pods_can_run()?;
+        (self.run)(cx).await
+    }
+}
+
+impl Setup {
+    /// Makes the state, unless that needs pods and none can run.
+    pub async fn make(&self, cx: &Cx) -> Outcome<Value> {
+        cx.pods_can_run()?;
+        (self.run)(cx).await
+    }
 }
 
 /// Declares a component's table: `requirement_checks! { "katib/a/b" => a_b, "katib/a/c" => a_c needs [&RANDOM], }` makes
@@ -143,7 +157,8 @@ pub fn find(id: &str) -> Option<&'static Check> {
 
 setups! {
     /// A pod of the suite's own image ran: whatever needs pods builds on this, so that an image that cannot be pulled or
-    /// a full cluster is named once, at once, and never as a failure of the distribution.
+    /// a full cluster is named once, at once, and never as a failure of the distribution. Nobody reads its value, so
+    /// other set-ups, which may all take longer than it, are made beside it.
     pub IMAGE = "setup/run/image", judge "", minutes 5, needs [], run: cx::image_runs;
 }
 
@@ -155,7 +170,9 @@ pub type CleanupFn = for<'a> fn(&'a Cx) -> BoxFuture<'a, Outcome<Vec<String>>>;
 pub struct Cleanup {
     /// The component.
     pub name: &'static str,
-    /// The code. It runs before the namespace is deleted.
+    /// Whether it speaks as an account of the run's namespace, so that this must not go before.
+    pub as_namespace: bool,
+    /// The code.
     pub run: CleanupFn,
 }
 

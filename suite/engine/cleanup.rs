@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use futures::{future::join_all, join};
 use serde_json::Value;
 
 use crate::{
@@ -39,17 +40,11 @@ pub async fn clean(cx: &Cx, own_namespace: bool) -> Vec<String> {
         cx,
         left: Vec::new(),
     };
-    for component in checks::CLEANUPS {
-        if cx.facts().components.contains_key(component.name) {
-            match (component.run)(cx).await {
-                Ok(more) => broom.left.extend(more),
-                Err(stop) => broom.stays(component.name, &stop),
-            }
-        }
-    }
+    broom.components(true).await;
     if own_namespace {
         broom.namespace().await;
     } else {
+        broom.components(false).await;
         broom.objects().await;
     }
     if cx.facts().components.contains_key("kserve") {
@@ -73,25 +68,27 @@ impl Broom<'_> {
         }
     }
 
-    /// Removes the run's own namespace with all that is in it.
+    /// The clean-ups of the components that were found: those that speak as an account of the namespace, or the others.
+    async fn components(&mut self, as_namespace: bool) {
+        let cx = self.cx;
+        let wanted = checks::CLEANUPS.iter().filter(|component| {
+            component.as_namespace == as_namespace
+                && cx.facts().components.contains_key(component.name)
+        });
+        let cleaned = wanted.map(|component| async { (component.name, (component.run)(cx).await) });
+        for (name, left) in join_all(cleaned).await {
+            match left {
+                Ok(more) => self.left.extend(more),
+                Err(stop) => self.stays(name, &stop),
+            }
+        }
+    }
+
+    /// Removes the run's own namespace with all that is in it. It is deleted first, since it goes slowly: nothing of it
+    /// is removed in the first five seconds, but nothing can be made in it any more, so that all else goes meanwhile.
     async fn namespace(&mut self) {
         let cx = self.cx;
         let name = cx.namespace();
-        let mut told = HashSet::new();
-        // Pods first, and without their grace time: what owns them would start it, and it cannot be shortened then.
-        let mut pods = stop_pods(cx, &mut told).await;
-        for kind in MADE {
-            // What may not be listed or deleted goes with the namespace.
-            for object in labelled(cx, &kind, name).await.unwrap_or_default() {
-                drop(cx.delete(&kind, name_of(&object)).await);
-            }
-        }
-        // A namespace that still holds pods waits for the longest of them.
-        let until = cx.now_ms() + 20_000;
-        while pods == Ok(false) && cx.now_ms() < until {
-            cx.pause(Duration::from_millis(500)).await;
-            pods = stop_pods(cx, &mut told).await;
-        }
         // A Profile's controller removes its namespace; deleting only the namespace would bring it back.
         let entry = format!("Namespace//{name}");
         if cx.facts().profiles {
@@ -111,9 +108,25 @@ impl Broom<'_> {
                 }
             }
         }
-        if let Err(stop) = cx.delete(&NAMESPACE, name).await {
-            self.stays(&entry, &stop);
-        } else if let Err(stop) = cx.until_gone(&NAMESPACE, name, "cleanup").await {
+        let deleted = cx.delete(&NAMESPACE, name).await;
+        // Pods go before what owns them, which would start their grace time.
+        let mut told = HashSet::new();
+        let pods = stop_pods(cx, &mut told).await;
+        join!(
+            self.components(false),
+            // What may not be listed or deleted goes with the namespace.
+            join_all(MADE.iter().map(|kind| delete_all(cx, kind))),
+            async {
+                if pods == Ok(false) {
+                    until_no_pods(cx, told).await;
+                }
+            },
+        );
+        let gone = match deleted {
+            Ok(()) => cx.until_gone(&NAMESPACE, name, "cleanup").await,
+            refused => refused,
+        };
+        if let Err(stop) = gone {
             self.stays(&entry, &stop);
         }
     }
@@ -130,10 +143,8 @@ impl Broom<'_> {
                 Err(stop) => self.stays(&format!("{}/{}/", kind.kind, cx.namespace()), &stop),
             }
         }
-        for (kind, name) in &waiting {
-            // What could not be deleted shows below as what does not go.
-            drop(cx.delete(kind, name).await);
-        }
+        // What could not be deleted shows below as what does not go.
+        join_all(waiting.iter().map(|(kind, name)| cx.delete(kind, name))).await;
         for (kind, name) in &waiting {
             if let Err(stop) = cx.until_gone(kind, name, "cleanup").await {
                 self.stays(&format!("{}/{}/{name}", kind.kind, cx.namespace()), &stop);
@@ -154,6 +165,20 @@ impl Broom<'_> {
             }
             Err(stop) => self.stays(&format!("{}//", kind.kind), &stop),
         }
+    }
+}
+
+/// Deletes the objects of a kind that carry the run's label, as far as that is allowed.
+async fn delete_all(cx: &Cx, kind: &Kind) {
+    let objects = labelled(cx, kind, cx.namespace()).await.unwrap_or_default();
+    join_all(objects.iter().map(|o| cx.delete(kind, name_of(o)))).await;
+}
+
+/// Waits until the run's own namespace has no pods: one that still holds some waits for the longest of them.
+async fn until_no_pods(cx: &Cx, mut told: HashSet<String>) {
+    let until = cx.now_ms() + 20_000;
+    while stop_pods(cx, &mut told).await == Ok(false) && cx.now_ms() < until {
+        cx.pause(Duration::from_millis(300)).await;
     }
 }
 

@@ -119,7 +119,7 @@ impl Recording {
         let session = Session::replay(evidence);
         let started = session.started_ms();
         let cx = Cx::new(session, Arc::clone(&self.context), setups);
-        let outcome = guarded(async { (check.run)(&cx).await }).await;
+        let outcome = guarded(check.prove(&cx)).await;
         let outcome = match outcome {
             // What was recorded and never asked for again is no evidence of this outcome.
             Ok(()) if cx.session.unused() > 0 => Err(Stop::CouldNotRun(
@@ -238,9 +238,7 @@ impl Recording {
                 setups.insert(need.id, self.setup(need, used).await);
             }
             let cx = Cx::new(Session::replay(evidence), Arc::clone(&self.context), setups);
-            let value = guarded(async { (setup.run)(&cx).await })
-                .await
-                .map(Arc::new);
+            let value = guarded(setup.make(&cx)).await.map(Arc::new);
             SetupResult { value, attempt }
         }
         .boxed()

@@ -10,7 +10,7 @@ use std::{
 
 use futures::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Either, Shared, select},
 };
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ use super::{
     space,
 };
 use crate::{
-    checks::{self, Check, Cx, RunContext, Setup, Timeouts},
+    checks::{self, Cx, RunContext, Setup, Timeouts},
     clock::Clock,
     cluster::{
         self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access,
@@ -706,16 +706,54 @@ async fn make(
         };
     }
     let mut made = BTreeMap::new();
+    let mut image = None;
     for (id, need) in needs {
-        made.insert(id, need.await);
+        if id == checks::IMAGE.id {
+            image = Some(need);
+        } else {
+            made.insert(id, need.await);
+        }
     }
     shop.say(Event::SetupStarted(setup.id));
-    let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, setup.limit);
-    let cx = Cx::new(session, Arc::clone(&shop.context), made);
-    let value = guarded(async { (setup.run)(&cx).await }).await;
+    let begin = |made: &BTreeMap<&'static str, checks::SetupResult>| {
+        let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, setup.limit);
+        Cx::new(session, Arc::clone(&shop.context), made.clone())
+    };
+    let mut cx = begin(&made);
+    let mut value = None;
+    if let Some(image) = image {
+        let image = {
+            let making = std::pin::pin!(guarded(setup.make(&cx)));
+            match select(making, image).await {
+                Either::Left((done, image)) => {
+                    value = Some(done);
+                    image.await
+                }
+                Either::Right((image, making)) => {
+                    if image.value.is_ok() {
+                        value = Some(making.await);
+                    }
+                    image
+                }
+            }
+        };
+        if image.value.is_err() {
+            // What was begun without knowing that no pod can run says nothing.
+            value = None;
+        }
+        made.insert(checks::IMAGE.id, image);
+        if value.is_none() {
+            cx = begin(&made);
+        }
+    }
+    let value = match value {
+        Some(value) => value,
+        None => guarded(setup.make(&cx)).await,
+    };
     let started = cx.session.started_ms();
     let ended = cx.session.now_ms();
-    let mut evidence = cx.session.evidence(&shop.context.id, cx.uses());
+    let uses = made.iter().map(|(id, of)| ((*id).to_owned(), of.attempt));
+    let mut evidence = cx.session.evidence(&shop.context.id, uses.collect());
     if matches!(value, Err(Stop::Failed(_))) {
         evidence.collected = shop.collect(&cx).await;
     }
@@ -750,7 +788,7 @@ async fn check(
     limit: Duration,
     jobs: &Semaphore,
 ) -> CheckResult {
-    let Check { id, run, .. } = *planned.check;
+    let id = planned.check.id;
     let mut setups = BTreeMap::new();
     if stop.is_none() {
         for (id, need) in needs {
@@ -765,7 +803,7 @@ async fn check(
         Err(stop)
     } else {
         shop.say(Event::CheckStarted(id));
-        guarded(async { run(&cx).await }).await
+        guarded(planned.check.prove(&cx)).await
     };
     let started = cx.session.started_ms();
     let ended = cx.session.now_ms();

@@ -2,20 +2,28 @@
 
 mod common;
 
-use kfconform::engine::Recording;
-use kfconform::report::model::Outcome;
+use std::path::Path;
+
+use kfconform::engine::{Recording, RunOptions};
+use kfconform::report::model::{Outcome, Results};
 
 async fn all_the_same(faults: &[&str]) -> (usize, Vec<String>) {
     let (results, dir) = common::run_reference(faults).await;
+    let different = different(&results, dir.path()).await;
+    (results.checks.len(), different)
+}
+
+/// What the evidence in a result folder does not say again.
+async fn different(results: &Results, dir: &Path) -> Vec<String> {
     let recording =
-        Recording::read(&dir.path().join("evidence.tar.gz")).expect("the evidence is readable");
+        Recording::read(&dir.join("evidence.tar.gz")).expect("the evidence is readable");
     let mut different = Vec::new();
     for check in &results.checks {
         if let Err(why) = recording.judge(check).await {
             different.push(format!("{} ({}): {why}", check.id, check.outcome));
         }
     }
-    (results.checks.len(), different)
+    different
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,6 +39,27 @@ async fn failures_and_what_builds_on_them_replay() {
     let faults = common::one_fault_of_each_component();
     let (_, different) = all_the_same(&faults).await;
     assert_eq!(different, Vec::<String>::new());
+}
+
+/// An image that is not there says nothing of the distribution: it is named, and no check fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_pulled_fails_nothing() {
+    let missing =
+        |options: &mut RunOptions| "registry.invalid/none:1".clone_into(&mut options.image);
+    let (results, dir) = common::run_changed(&[], missing).await;
+    let failed: Vec<_> = results
+        .checks
+        .iter()
+        .filter(|c| c.outcome == Outcome::Failed)
+        .map(|c| &c.id)
+        .collect();
+    assert_eq!(failed, Vec::<&String>::new());
+    let judge = "katib/experiment/reaches-goal";
+    let stopped = results.checks.iter().find(|c| c.id == judge);
+    let why = stopped.and_then(|c| c.message.as_deref());
+    let why = why.unwrap_or_default();
+    assert!(why.contains("registry.invalid/none:1"), "{why}");
+    assert_eq!(different(&results, dir.path()).await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

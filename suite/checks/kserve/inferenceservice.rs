@@ -17,12 +17,12 @@ requirement_checks! {
     "kserve/inferenceservice/marks-its-pods" => marks_its_pods, needs [&READY];
     "kserve/inferenceservice/refuses-another-mode" => refuses_another_mode, needs [&READY];
     "kserve/inferenceservice/leaves-scaling-to-others" => leaves_scaling_to_others, needs [&READY];
-    "kserve/inferenceservice/runs-the-minimum-of-replicas" => runs_the_minimum_of_replicas, needs [&IMAGE];
+    "kserve/inferenceservice/runs-the-minimum-of-replicas" => runs_the_minimum_of_replicas, needs [&TWO];
     "kserve/inferenceservice/rolls-out-changes" => rolls_out_changes, needs [&IMAGE];
     "kserve/inferenceservice/is-not-ready-while-it-crashes" => is_not_ready_while_it_crashes, needs [&IMAGE];
     "kserve/inferenceservice/stops-when-annotated" => stops_when_annotated, needs [&STOPPED];
     "kserve/inferenceservice/starts-again" => starts_again, needs [&STOPPED];
-    "kserve/inferenceservice/is-deleted-with-its-workload" => is_deleted_with_its_workload, needs [&IMAGE];
+    "kserve/inferenceservice/is-deleted-with-its-workload" => is_deleted_with_its_workload, needs [&SHORT_LIVED];
 }
 
 setups! {
@@ -30,6 +30,10 @@ setups! {
     READY = "setup/kserve/ready", judge "kserve/inferenceservice/becomes-ready", minutes 6, needs [&IMAGE], run: make_ready;
     /// An InferenceService that was ready and then stopped; its value is the object.
     STOPPED = "setup/kserve/stopped", judge "kserve/inferenceservice/stops-when-annotated", minutes 10, needs [&IMAGE], run: make_stopped;
+    /// An InferenceService of two replicas that both serve; its value is its name.
+    TWO = "setup/kserve/two", judge "kserve/inferenceservice/runs-the-minimum-of-replicas", minutes 6, needs [&IMAGE], run: make_two;
+    /// A ready InferenceService that one check deletes; its value is its name.
+    SHORT_LIVED = "setup/kserve/short-lived", judge "kserve/inferenceservice/is-deleted-with-its-workload", minutes 6, needs [&IMAGE], run: make_short_lived;
 }
 
 /// The annotation that stops a service.
@@ -55,6 +59,27 @@ async fn make_stopped(cx: &Cx) -> Outcome<Value> {
         .await?;
     pods_until(cx, &name, "gone", "go once it was stopped", <[_]>::is_empty).await?;
     Ok(stopped)
+}
+
+async fn make_two(cx: &Cx) -> Outcome<Value> {
+    let two = json!({"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}});
+    let created = cx
+        .create(&INFERENCE_SERVICE, &merged(&predictor(cx, "two")?, &two))
+        .await?;
+    pods_until(
+        cx,
+        name(&created),
+        "inferenceservice-ready",
+        "become two that are ready, its minReplicas",
+        |pods| pods.iter().filter(|p| is_serving(p)).count() >= 2,
+    )
+    .await?;
+    Ok(name(&created).into())
+}
+
+async fn make_short_lived(cx: &Cx) -> Outcome<Value> {
+    let name = ready(cx, &predictor(cx, "delete")?).await?;
+    Ok(name.into())
 }
 
 /// The name of an object.
@@ -247,19 +272,8 @@ async fn leaves_scaling_to_others(cx: &Cx) -> Outcome {
 }
 
 async fn runs_the_minimum_of_replicas(cx: &Cx) -> Outcome {
-    let two = json!({"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}});
-    let created = cx
-        .create(&INFERENCE_SERVICE, &merged(&predictor(cx, "two")?, &two))
-        .await?;
-    pods_until(
-        cx,
-        name(&created),
-        "inferenceservice-ready",
-        "become two that are ready, its minReplicas",
-        |pods| pods.iter().filter(|p| is_serving(p)).count() >= 2,
-    )
-    .await?;
-    Ok(())
+    // The set-up waited for as many pods as minReplicas says.
+    cx.setup::<String>(&TWO).map(drop)
 }
 
 async fn rolls_out_changes(cx: &Cx) -> Outcome {
@@ -365,7 +379,7 @@ async fn starts_again(cx: &Cx) -> Outcome {
 }
 
 async fn is_deleted_with_its_workload(cx: &Cx) -> Outcome {
-    let service = ready(cx, &predictor(cx, "delete")?).await?;
+    let service: String = cx.setup(&SHORT_LIVED)?;
     cx.delete(&INFERENCE_SERVICE, &service).await?;
     cx.until_gone(&INFERENCE_SERVICE, &service, "gone").await?;
     for kind in [&DEPLOYMENT, &SERVICE] {

@@ -23,6 +23,7 @@ pub const TABLES: &[&[Check]] = &[
 /// Deletes the run's InferenceServices; see [`remove_services`].
 pub const CLEANUP: Cleanup = Cleanup {
     name: "kserve",
+    as_namespace: false,
     run: |cx| Box::pin(remove_services(cx)),
 };
 
@@ -128,18 +129,19 @@ async fn remove_services(cx: &Cx) -> Outcome<Vec<String>> {
     let mut wait = Duration::from_millis(50);
     loop {
         let left = cx.list(&INFERENCE_SERVICE, &own).await?;
-        for service in &left {
+        let helped = left.iter().map(|service| async move {
             let name = text(&service["metadata"]["name"]);
             if service["metadata"]["deletionTimestamp"].is_null() {
-                cx.delete(&INFERENCE_SERVICE, name).await?;
-                continue;
+                return cx.delete(&INFERENCE_SERVICE, name).await;
             }
             let recorded = &service["status"]["deploymentMode"];
             if recorded.is_string() && service["metadata"]["annotations"][MODE] != *recorded {
                 let rename = json!({"metadata": {"annotations": {MODE: recorded}}});
                 cx.try_patch(&INFERENCE_SERVICE, name, &rename).await?;
             }
-        }
+            Ok(())
+        });
+        futures::future::try_join_all(helped).await?;
         if left.is_empty() || cx.now_ms() >= until {
             let names = left.iter().map(|s| text(&s["metadata"]["name"]));
             return Ok(names

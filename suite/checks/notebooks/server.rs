@@ -2,7 +2,7 @@
 
 use super::{
     CONTAINER, NAME_LABEL, base, name_of, prefix_of,
-    states::{OTHER_PORT, READY, Ready, settled},
+    states::{OTHER_PORT, READY, Ready, WAITING, settled},
     uid_of,
 };
 use crate::{checks::prelude::*, cluster::discover::target_port};
@@ -22,7 +22,7 @@ requirement_checks! {
     "notebooks/server/labels-reach-pod" => labels_reach_pod, needs [&READY];
     "notebooks/server/annotations-reach-pod" => annotations_reach_pod, needs [&READY];
     "notebooks/server/pod-names-notebook" => pod_names_notebook, needs [&READY];
-    "notebooks/server/reports-waiting" => reports_waiting, needs [&IMAGE];
+    "notebooks/server/reports-waiting" => reports_waiting, needs [&WAITING];
     "notebooks/server/reports-ended-container" => reports_ended_container, needs [&IMAGE];
 }
 
@@ -338,22 +338,8 @@ pub async fn pod_names_notebook(cx: &Cx) -> Outcome {
 
 /// A notebook whose image does not exist says that it waits, and why.
 pub async fn reports_waiting(cx: &Cx) -> Outcome {
-    let name = cx.name("noimage");
-    // The domain `invalid` is reserved: no registry can ever answer there.
-    let notebook = with(
-        &base(cx, &name)?,
-        &format!("{CONTAINER}.image"),
-        json!("kfconform.invalid/none:0"),
-    );
-    cx.create(&NOTEBOOK, &notebook).await?;
-    let pulled = |state: &Value| {
-        let reason = state["waiting"]["reason"].as_str().unwrap_or_default();
-        reason.contains("Image")
-    };
-    let seen = settled(cx, &NOTEBOOK, &name, |seen| {
-        pulled(&seen["status"]["containerState"])
-    })
-    .await?;
+    let seen: Value = cx.setup(&WAITING)?;
+    let name = name_of(&seen);
     let status = &seen["status"];
     let state = &status["containerState"];
     let reason = state["waiting"]["reason"].as_str().unwrap_or_default();

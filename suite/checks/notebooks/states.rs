@@ -12,6 +12,8 @@ setups! {
     pub HALTED = "setup/notebooks/halted", judge "notebooks/lifecycle/stops-when-annotated", minutes 15, needs [&IMAGE], run: halted;
     /// The same notebook after it was started again.
     pub RESTARTED = "setup/notebooks/restarted", judge "notebooks/lifecycle/starts-again", minutes 10, needs [&HALTED], run: restarted;
+    /// A notebook whose image does not exist, once it should say so.
+    pub WAITING = "setup/notebooks/waiting", judge "notebooks/server/reports-waiting", minutes 5, needs [&IMAGE], run: waiting;
 }
 
 /// A notebook that reported to be ready, with all that was there then.
@@ -62,7 +64,18 @@ pub(super) async fn settled(
     name: &str,
     holds: impl FnMut(&Value) -> bool + Send,
 ) -> Outcome<Value> {
-    match cx.until(kind, name, "reconcile", "settle", holds).await {
+    settled_within(cx, kind, name, "reconcile", holds).await
+}
+
+/// As [`settled`], within another named timeout.
+async fn settled_within(
+    cx: &Cx,
+    kind: &Kind,
+    name: &str,
+    timeout: &'static str,
+    holds: impl FnMut(&Value) -> bool + Send,
+) -> Outcome<Value> {
+    match cx.until(kind, name, timeout, "settle", holds).await {
         Err(Stop::Failed(_)) => Ok(cx.get(kind, name).await?.unwrap_or_default()),
         settled => settled,
     }
@@ -198,6 +211,23 @@ async fn halted(cx: &Cx) -> Outcome<Value> {
         notebook,
         stateful_set: cx.get(&STATEFUL_SET, &name).await?.unwrap_or_default(),
     })
+}
+
+/// A registry that does not answer is given up slowly, and not before other images were pulled.
+async fn waiting(cx: &Cx) -> Outcome<Value> {
+    let name = cx.name("noimage");
+    // The domain `invalid` is reserved: no registry can ever answer there.
+    let notebook = with(
+        &base(cx, &name)?,
+        &format!("{CONTAINER}.image"),
+        json!("kfconform.invalid/none:0"),
+    );
+    cx.create(&NOTEBOOK, &notebook).await?;
+    let pulled = |seen: &Value| {
+        let reason = &seen["status"]["containerState"]["waiting"]["reason"];
+        reason.as_str().unwrap_or_default().contains("Image")
+    };
+    settled_within(cx, &NOTEBOOK, &name, "notebook-ready", pulled).await
 }
 
 /// Waits until no pod of a notebook is left.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use super::{
@@ -13,6 +14,8 @@ use super::{
 };
 use crate::{checks::Cx, outcome::Outcome};
 
+/// How many requests are made at once.
+const AT_ONCE: usize = 8;
 /// The most pages of one list that are looked through.
 const MOST_PAGES: usize = 50;
 
@@ -25,43 +28,49 @@ pub async fn cleanup(cx: &Cx) -> Outcome<Vec<String>> {
     let ours = [("filter", ours.as_str())];
 
     // What starts runs goes first, and what it started is known by its id only.
-    let mut runs = BTreeMap::new();
-    for recurring in all(&api, &RECURRING_RUNS, &ours).await? {
-        let id = word(&recurring, RECURRING_RUNS.id);
-        remove(&api, &RECURRING_RUNS, &recurring, &mut left).await?;
-        let of_it = filter(&[text("recurring_run_id", "EQUALS", id)]);
-        note(&mut runs, all(&api, &RUNS, &[("filter", &of_it)]).await?);
-    }
+    let recurring = all(&api, &RECURRING_RUNS, &ours).await?;
+    left.extend(remove(&api, &RECURRING_RUNS, &recurring).await?);
     let experiments = all(&api, &EXPERIMENTS, &ours).await?;
-    for experiment in &experiments {
-        let id = word(experiment, EXPERIMENTS.id);
-        note(&mut runs, all(&api, &RUNS, &[("experiment_id", id)]).await?);
+    let of_recurring = recurring
+        .iter()
+        .map(|of| {
+            filter(&[text(
+                "recurring_run_id",
+                "EQUALS",
+                word(of, RECURRING_RUNS.id),
+            )])
+        })
+        .map(|of| ("filter", of));
+    let of_experiments = experiments
+        .iter()
+        .map(|of| ("experiment_id", word(of, EXPERIMENTS.id).to_owned()));
+    let named = std::iter::once(("filter", ours[0].1.to_owned()));
+    let queries: Vec<_> = of_recurring.chain(of_experiments).chain(named).collect();
+    let mut runs = BTreeMap::new();
+    let found = queries.iter().map(|pair| runs_of(&api, pair)).collect();
+    for run in side_by_side(found).await?.into_iter().flatten() {
+        runs.insert(word(&run, RUNS.id).to_owned(), run);
     }
-    note(&mut runs, all(&api, &RUNS, &ours).await?);
-    for run in runs.values() {
-        if !is_final(word(run, "state")) {
-            // Refused where it has ended in the meantime, which is as good.
-            api.try_verb(&RUNS, word(run, RUNS.id), "terminate").await?;
-        }
-        remove(&api, &RUNS, run, &mut left).await?;
+    let runs: Vec<Value> = runs.into_values().collect();
+    for run in runs.iter().filter(|run| !is_final(word(run, "state"))) {
+        // Refused where it has ended in the meantime, which is as good.
+        api.try_verb(&RUNS, word(run, RUNS.id), "terminate").await?;
     }
-    for experiment in &experiments {
-        remove(&api, &EXPERIMENTS, experiment, &mut left).await?;
-    }
-    for pipeline in all(&api, &PIPELINES, &ours).await? {
-        let versions = versions(word(&pipeline, PIPELINES.id));
-        for version in all(&api, &versions, &[]).await? {
-            remove(&api, &versions, &version, &mut left).await?;
-        }
-        remove(&api, &PIPELINES, &pipeline, &mut left).await?;
-    }
+    left.extend(remove(&api, &RUNS, &runs).await?);
+    left.extend(remove(&api, &EXPERIMENTS, &experiments).await?);
+    let pipelines = all(&api, &PIPELINES, &ours).await?;
+    let emptied = pipelines
+        .iter()
+        .map(|pipeline| remove_versions(&api, pipeline))
+        .collect();
+    left.extend(side_by_side(emptied).await?.into_iter().flatten());
+    left.extend(remove(&api, &PIPELINES, &pipelines).await?);
     Ok(left)
 }
 
-fn note(runs: &mut BTreeMap<String, Value>, more: Vec<Value>) {
-    for run in more {
-        runs.insert(word(&run, RUNS.id).to_owned(), run);
-    }
+/// The runs that a query finds.
+async fn runs_of(api: &Api<'_>, (key, value): &(&str, String)) -> Outcome<Vec<Value>> {
+    all(api, &RUNS, &[(key, value)]).await
 }
 
 /// All objects that a query finds, page by page.
@@ -81,15 +90,30 @@ async fn all(api: &Api<'_>, of: &Collection, pairs: &[(&str, &str)]) -> Outcome<
     Ok(found)
 }
 
-async fn remove(api: &Api<'_>, of: &Collection, object: &Value, left: &mut Vec<String>) -> Outcome {
+/// Makes requests side by side, a few at a time.
+async fn side_by_side<T>(requests: Vec<impl Future<Output = Outcome<T>>>) -> Outcome<Vec<T>> {
+    let requests = stream::iter(requests).buffer_unordered(AT_ONCE);
+    requests.try_collect().await
+}
+
+/// Deletes the versions of a pipeline; returns those that stay, and why.
+async fn remove_versions(api: &Api<'_>, pipeline: &Value) -> Outcome<Vec<String>> {
+    let versions = versions(word(pipeline, PIPELINES.id));
+    remove(api, &versions, &all(api, &versions, &[]).await?).await
+}
+
+/// Deletes objects; returns those that stay, and why.
+async fn remove(api: &Api<'_>, of: &Collection, objects: &[Value]) -> Outcome<Vec<String>> {
+    let left = objects.iter().map(|object| remove_one(api, of, object));
+    let left = side_by_side(left.collect()).await?;
+    Ok(left.into_iter().flatten().collect())
+}
+
+/// Deletes an object; says why it stays, if so.
+async fn remove_one(api: &Api<'_>, of: &Collection, object: &Value) -> Outcome<Option<String>> {
     let answer = api.try_delete(of, word(object, of.id)).await?;
-    if !answer.is_success() && answer.status != 404 {
-        let name = word(object, "display_name");
-        left.push(format!(
-            "Pipelines: {} `{name}`: {}",
-            of.path,
-            answer.summary()
-        ));
-    }
-    Ok(())
+    let gone = answer.is_success() || answer.status == 404;
+    let name = word(object, "display_name");
+    let left = || format!("Pipelines: {} `{name}`: {}", of.path, answer.summary());
+    Ok((!gone).then(left))
 }

@@ -27,5 +27,6 @@ pub const TABLES: &[&[Check]] = &[
 /// Removes what a run made at the Pipelines API.
 pub const CLEANUP: Cleanup = Cleanup {
     name: "pipelines",
+    as_namespace: true,
     run: |cx| Box::pin(cleanup::cleanup(cx)),
 };

@@ -45,6 +45,14 @@ pub fn options(reference: &Reference) -> RunOptions {
 
 /// Runs everything on a reference with these faults; the result folder goes with the second value.
 pub async fn run_reference(faults: &[&str]) -> (Results, tempfile::TempDir) {
+    run_changed(faults, |_| {}).await
+}
+
+/// As [`run_reference`], with changed options.
+pub async fn run_changed(
+    faults: &[&str],
+    change: impl FnOnce(&mut RunOptions),
+) -> (Results, tempfile::TempDir) {
     kfconform::install_crypto();
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let reference = Reference::start(ReferenceOptions {
@@ -57,6 +65,7 @@ pub async fn run_reference(faults: &[&str]) -> (Results, tempfile::TempDir) {
     let mut options = options(&reference);
     options.faults = faults;
     options.out = Some(dir.path().to_owned());
+    change(&mut options);
     let (events, _) = mpsc::unbounded_channel();
     let (_keep, interrupt) = watch::channel(Interrupt::No);
     let results = engine::run(options, events, interrupt)
