@@ -11,4 +11,4 @@ mod space;
 pub use event::Event;
 pub use plan::{Plan, PlanError, Planned};
 pub use recording::{Recording, RecordingError};
-pub use run::{EngineError, Interrupt, RunOptions, new_run_id, own_namespace_of, run};
+pub use run::{EngineError, Interrupt, RunOptions, new_run_id, own_namespace_of, run, run_plan};

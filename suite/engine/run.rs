@@ -301,7 +301,7 @@ impl Shop {
 pub async fn run(
     mut options: RunOptions,
     events: mpsc::UnboundedSender<Event>,
-    mut interrupt: watch::Receiver<Interrupt>,
+    interrupt: watch::Receiver<Interrupt>,
 ) -> Result<Results, EngineError> {
     let resumed = if options.resume {
         Some(Kept::read(&options)?)
@@ -311,14 +311,35 @@ pub async fn run(
     if let Some(kept) = &resumed {
         kept.take_over(&mut options)?;
     }
-    let specs = Arc::clone(&options.specs);
-    let profile = specs.profile(&options.profile)?.clone();
+    let specs = &options.specs;
+    let profile = specs.profile(&options.profile)?;
     let release = match &options.release {
-        Some(name) => specs.release(name)?.name.clone(),
-        None => specs.latest_release().name.clone(),
+        Some(name) => specs.release(name)?,
+        None => specs.latest_release(),
     };
-    let plan = Plan::new(&specs, &profile, &release, &options.only, &options.skip)?;
+    let plan = Plan::new(specs, profile, &release.name, &options.only, &options.skip)?;
+    follow(options, plan, resumed, events, interrupt).await
+}
 
+/// Makes a run of a plan that does not follow from the options: of checks that somebody else declared, for example a
+/// benchmark's. As [`run`] otherwise; such a run cannot be resumed.
+pub async fn run_plan(
+    options: RunOptions,
+    plan: Plan,
+    events: mpsc::UnboundedSender<Event>,
+    interrupt: watch::Receiver<Interrupt>,
+) -> Result<Results, EngineError> {
+    follow(options, plan, None, events, interrupt).await
+}
+
+async fn follow(
+    options: RunOptions,
+    plan: Plan,
+    resumed: Option<Kept>,
+    events: mpsc::UnboundedSender<Event>,
+    mut interrupt: watch::Receiver<Interrupt>,
+) -> Result<Results, EngineError> {
+    let release = plan.release.clone();
     let started = resumed
         .as_ref()
         .map_or_else(|| options.clock.origin(), |kept| kept.results.run.started);
