@@ -277,7 +277,7 @@ pub(super) struct SelftestArgs {
     /// The profile whose checks are proven
     #[arg(long, value_name = "NAME", default_value = "all")]
     pub profile: String,
-    /// How many faults are shown side by side; as many as there are cores when absent
+    /// How many faults are shown side by side; twice as many as there are cores when absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
     #[arg(long, value_enum, default_value_t)]

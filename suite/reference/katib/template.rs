@@ -47,8 +47,10 @@ pub(super) fn compact(value: &Value) -> String {
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            let map: BTreeMap<&String, Value> = map.iter().map(|(k, v)| (k, sorted(v))).collect();
-            json!(map)
+            let mut members: Vec<_> = map.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            let sorted = members.into_iter().map(|(k, v)| (k.clone(), sorted(v)));
+            Value::Object(sorted.collect())
         }
         Value::Array(list) => list.iter().map(sorted).collect(),
         other => other.clone(),
