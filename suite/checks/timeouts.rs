@@ -140,6 +140,19 @@ impl Timeouts {
         })
     }
 
+    /// The same, but none longer than `longest`; that of a whole check stays.
+    #[must_use]
+    pub fn at_most(&self, longest: Duration) -> Self {
+        let mut capped = self.clone();
+        for named in ALL.iter().filter(|named| named.name != "check") {
+            let value = self.get(named.name);
+            if value > longest {
+                capped.0.insert(named.name.to_owned(), longest);
+            }
+        }
+        capped
+    }
+
     /// Those that were set, for the record: name and milliseconds.
     pub fn changed(&self) -> impl Iterator<Item = (&str, Duration)> {
         self.0
@@ -168,6 +181,15 @@ mod tests {
     fn durations_are_shown() {
         assert_eq!(show_duration(Duration::from_secs(90)), "90s");
         assert_eq!(show_duration(Duration::from_secs(300)), "5m");
+    }
+
+    #[test]
+    fn a_cap_shortens_what_is_longer() {
+        let mut timeouts = Timeouts::default();
+        timeouts.set("gone", "5s").unwrap();
+        let capped = timeouts.at_most(Duration::from_secs(25));
+        let seconds = ["gone", "retry", "reconcile", "check"].map(|n| capped.get(n).as_secs());
+        assert_eq!(seconds, [5, 20, 25, 900]);
     }
 
     #[test]

@@ -36,6 +36,8 @@ impl Tunnel {
         let told = Arc::clone(&trouble);
         let task = tokio::spawn(async move {
             while let Ok((mut local, _)) = listener.accept().await {
+                // An answer in two pieces would wait for the acknowledgement of the first.
+                drop(local.set_nodelay(true));
                 let (pods, pod, told) = (pods.clone(), pod.clone(), Arc::clone(&told));
                 tokio::spawn(async move {
                     // At the other end of `local` it only shows that the connection closed: why is told here, before.

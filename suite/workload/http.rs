@@ -128,6 +128,7 @@ where
             Some(_) = connections.join_next() => {}
             (accepted, place) = place => match accepted {
                 Ok((stream, _)) => {
+                    drop(stream.set_nodelay(true));
                     let connection = connection(stream, stop.clone(), handler.clone());
                     connections.spawn(async move {
                         connection.await;
@@ -224,6 +225,7 @@ pub(super) async fn send(
             }
         })
         .await??;
+        drop(stream.set_nodelay(true));
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(io::Error::other)?;

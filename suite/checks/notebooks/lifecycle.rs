@@ -103,7 +103,7 @@ pub async fn follows_template(cx: &Cx) -> Outcome {
             &POD,
             name_of(pod),
             "notebook-ready",
-            "be replaced after its Notebook changed, and become ready",
+            "make way for another one that is ready after its Notebook changed",
             |now| !old.contains(&uid_of(now)) && condition(now, "Ready") == "True",
         )
         .await?;

@@ -224,6 +224,11 @@ async fn deploy(
         .find(|c| c["name"] == "kserve-container")
         .and_then(|c| c["ports"][0]["containerPort"].as_u64())
         .unwrap_or(8080);
+    let target = if faults.has("kserve/inferenceservice/answers-predictions:target") {
+        target + 1
+    } else {
+        target
+    };
     let front = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": {
@@ -456,7 +461,11 @@ async fn report_on(
     if !world.has_fault("kserve/inferenceservice/becomes-ready") {
         conditions.push(is_true("PredictorReady"));
     }
-    conditions.push(is_true("Ready"));
+    if world.has_fault("kserve/inferenceservice/becomes-ready:never") {
+        conditions.push(("Ready", "Unknown", "", ""));
+    } else {
+        conditions.push(is_true("Ready"));
+    }
     conditions.push(("Stopped", "False", "", ""));
     report(world, service, status, &conditions).await
 }

@@ -175,6 +175,11 @@ pub(super) const FAULTS: &[Fault] = &[
         "kserve/inferenceservice/becomes-ready",
         "a ready service has no condition PredictorReady",
     ),
+    Fault::wide(
+        "kserve/inferenceservice/becomes-ready:never",
+        "no service is ever ready",
+        "some other checks wait for a ready service of their own",
+    ),
     Fault::new(
         "kserve/inferenceservice/reports-its-address",
         "a ready service has no URL",
@@ -186,6 +191,10 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault::new(
         "kserve/inferenceservice/answers-predictions",
         "the predictor's Service has another port",
+    ),
+    Fault::new(
+        "kserve/inferenceservice/answers-predictions:target",
+        "the predictor's Service leads to a port on which nothing listens",
     ),
     Fault::new(
         "kserve/inferenceservice/owns-its-workload",

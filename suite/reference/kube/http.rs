@@ -372,6 +372,7 @@ pub(super) async fn forward(
     let stream = TcpStream::connect(to)
         .await
         .map_err(|error| unavailable(&error))?;
+    drop(stream.set_nodelay(true));
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unavailable(&error))?;

@@ -143,6 +143,7 @@ async fn run(socket: Socket, targets: Vec<(u16, Option<SocketAddr>)>) {
         };
         match connected {
             Ok(stream) => {
+                drop(stream.set_nodelay(true));
                 let (reader, writer) = stream.into_split();
                 writers.push(Some(writer));
                 readers.push(read(reader, data, frames.clone()));

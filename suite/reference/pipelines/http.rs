@@ -22,6 +22,7 @@ const LARGEST_BODY: usize = 33 << 20;
 /// Serves until the world ends.
 pub(super) async fn serve(server: Arc<Server>, listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
+        drop(stream.set_nodelay(true));
         let shared = server.clone();
         server.world().spawn(async move {
             let service = hyper::service::service_fn(move |request| {
