@@ -79,7 +79,7 @@ async fn forward(
                 if matches!(status.as_u16(), 401 | 403) =>
             {
                 TransportError::Credential(format!(
-                    "the suite may not `create` `pods/portforward`: {status}"
+                    "the user cannot get and create resource \"pods/portforward\": {status}"
                 ))
             }
             error => TransportError::Unreachable(format!("no port-forward: {error}")),

@@ -73,6 +73,11 @@ pub enum SignError {
     /// It holds a file that a run does not leave, so that what is signed would not verify.
     #[error("`{0}` is not part of a result; move it out of the folder")]
     Unexpected(String),
+    /// The run did not come to its end.
+    #[error(
+        "the run did not come to its end; go on with it with `kfconform run --resume`, which takes --key too"
+    )]
+    Unfinished,
 }
 
 /// Why a folder is not what was signed.
@@ -133,6 +138,9 @@ pub struct VerifiedFile {
 /// Signs a result folder anew: writes [`ATTESTATION_FILE`] over all of [`RESULT_FILES`] that are
 /// there, and [`TRUSTED_ROOT_FILE`]. Returns the attestation's path.
 pub fn sign(folder: &Path, key: &PrivateKey) -> Result<PathBuf, SignError> {
+    if folder.join("journal").is_dir() {
+        return Err(SignError::Unfinished);
+    }
     let present = files(folder)?;
     let known = |name: &&String| {
         RESULT_FILES.contains(&name.as_str())
