@@ -160,3 +160,34 @@ fn walk(dir: &Path, out: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_line_that_was_cut_off_takes_no_other_along() {
+        let out = tempfile::tempdir().unwrap();
+        let write = |id: &str| {
+            let mut journal = Journal::open(out.path()).unwrap();
+            let line = Line::Check(Box::new(sample::check(id)));
+            journal.line(&line).unwrap();
+        };
+        write("katib/a/first");
+        let path = out.path().join("journal/results.ndjson");
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str("{\"check\":{\"id\":\"katib/a/cut");
+        fs::write(&path, text).unwrap();
+        write("katib/a/second");
+        let ids: Vec<String> = Journal::lines(out.path())
+            .unwrap()
+            .into_iter()
+            .map(|line| match line {
+                Line::Check(check) => check.id,
+                Line::Setup(setup) => setup.id,
+            })
+            .collect();
+        assert_eq!(ids, ["katib/a/first", "katib/a/second"]);
+    }
+}
