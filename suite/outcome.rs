@@ -173,15 +173,53 @@ macro_rules! ensure_eq {
 
 /// A value as it stands in a message: its debug form, bounded to 400 characters.
 pub fn show(value: &impl fmt::Debug) -> String {
-    let text = format!("{value:?}");
-    // A JSON string debug-prints as `String("x")`; the reader wants `"x"`.
-    let text = text
-        .strip_prefix("String(")
-        .or_else(|| text.strip_prefix("Number("))
-        .or_else(|| text.strip_prefix("Bool("))
-        .and_then(|t| t.strip_suffix(')'))
-        .map_or(text.clone(), ToOwned::to_owned);
-    shorten(&text, 400)
+    shorten(&plain(&format!("{value:?}")), 400)
+}
+
+/// A debug form without the words of Rust in it: a JSON string prints as `String("x")`, and the reader wants `"x"`.
+fn plain(debug: &str) -> String {
+    const WRAPPERS: [&str; 4] = ["String(", "Number(", "Bool(", "Some("];
+    const WORDS: [(&str, &str); 3] = [("Object {", "{"), ("Array [", "["), ("Null", "null")];
+    let mut text = String::with_capacity(debug.len());
+    // Of each open parenthesis, whether it is written.
+    let mut open = Vec::new();
+    let (mut rest, mut quoted) = (debug, false);
+    while let Some(next) = rest.chars().next() {
+        if !quoted && !text.ends_with(char::is_alphanumeric) {
+            if let Some(wrapper) = WRAPPERS.iter().find(|w| rest.starts_with(**w)) {
+                open.push(false);
+                rest = &rest[wrapper.len()..];
+                continue;
+            }
+            if let Some((word, instead)) = WORDS.iter().find(|(w, _)| rest.starts_with(*w)) {
+                text.push_str(instead);
+                rest = &rest[word.len()..];
+                continue;
+            }
+        }
+        let mut length = next.len_utf8();
+        let written = match next {
+            '"' => {
+                quoted = !quoted;
+                true
+            }
+            '\\' if quoted => {
+                length += rest[length..].chars().next().map_or(0, char::len_utf8);
+                true
+            }
+            '(' if !quoted => {
+                open.push(true);
+                true
+            }
+            ')' if !quoted => open.pop().unwrap_or(true),
+            _ => true,
+        };
+        if written {
+            text.push_str(&rest[..length]);
+        }
+        rest = &rest[length..];
+    }
+    text
 }
 
 /// At most `max` characters of `text`, with an ellipsis where some were left out.
@@ -220,6 +258,12 @@ mod tests {
     fn json_values_are_shown_as_a_reader_writes_them() {
         assert_eq!(show(&json!("x")), "\"x\"");
         assert_eq!(show(&json!(3)), "3");
+        assert_eq!(
+            show(&json!({"a": ["x", null, true], "b": "Some(\"y) Null"})),
+            r#"{"a": ["x", null, true], "b": "Some(\"y) Null"}"#
+        );
+        assert_eq!(show(&Some(("a", 1.5))), r#"("a", 1.5)"#);
+        assert_eq!(show(&None::<i64>), "None");
         assert_eq!(shorten("äöü", 2), "äö…");
     }
 }

@@ -304,3 +304,75 @@ fn run_with(
     .map_err(|e| EngineError::Cluster(format!("no runtime can be made: {e}")))??;
     Ok((results, started.elapsed()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(outcome: Outcome, spilled: &[&str], wide: Option<&str>) -> Row {
+        Row {
+            fault: "katib/a/b".to_owned(),
+            requirement: "katib/a/b".to_owned(),
+            says: String::new(),
+            outcome: Some(outcome),
+            message: None,
+            spilled: spilled.iter().map(ToString::to_string).collect(),
+            blocked: Vec::new(),
+            nothing_passed: false,
+            wide: wide.map(ToOwned::to_owned),
+            seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn only_a_failure_of_its_own_check_alone_kills_a_fault() {
+        assert!(row(Outcome::Failed, &[], None).is_fine());
+        for survivor in [
+            Outcome::Passed,
+            Outcome::CouldNotRun,
+            Outcome::NotApplicable,
+        ] {
+            assert!(
+                !row(survivor, &[], Some("it says so")).is_fine(),
+                "{survivor}"
+            );
+        }
+        assert!(!row(Outcome::Failed, &["katib/a/c"], None).is_fine());
+        assert!(row(Outcome::Failed, &["katib/a/c"], Some("it says so")).is_fine());
+        let mut red = row(Outcome::Failed, &[], None);
+        red.nothing_passed = true;
+        assert!(!red.is_fine());
+    }
+
+    #[test]
+    fn faults_are_chosen_by_their_id_or_their_requirement() {
+        let ids = |only: &str| -> Vec<&str> {
+            let chosen = choose(&[only.to_owned()]).unwrap();
+            chosen.iter().map(|f| f.id).collect()
+        };
+        assert_eq!(
+            ids("katib/validation/objective:type"),
+            ["katib/validation/objective:type"]
+        );
+        assert!(ids("katib/validation/objective").len() > 1);
+        let unknown = choose(&["katib/api/kindz".to_owned()]).unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "unknown fault `katib/api/kindz`; did you mean `katib/api/kinds`?"
+        );
+    }
+
+    #[test]
+    fn work_is_shared_out_and_an_error_ends_it() {
+        let mut sum = 0;
+        in_parallel(&[1, 2, 3, 4, 5], 2, |n| Ok(n * 10), |_, tens| sum += tens).unwrap();
+        assert_eq!(sum, 150);
+        let failed = in_parallel(
+            &[1, 2, 3],
+            2,
+            |_| Err::<(), _>(EngineError::Cluster("no".to_owned())),
+            |_, ()| {},
+        );
+        assert!(failed.is_err());
+    }
+}
