@@ -3,13 +3,31 @@
 use include_dir::{Dir, include_dir};
 use serde_json::Value;
 
-static FIXTURES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/fixtures");
+/// What a run needs of fixtures/: what checks apply, and the resource definitions that the reference serves.
+static FIXTURES: [(&str, Dir<'static>); 5] = [
+    (
+        "pipelines",
+        include_dir!("$CARGO_MANIFEST_DIR/fixtures/pipelines"),
+    ),
+    (
+        "notebooks",
+        include_dir!("$CARGO_MANIFEST_DIR/fixtures/notebooks"),
+    ),
+    ("katib", include_dir!("$CARGO_MANIFEST_DIR/fixtures/katib")),
+    (
+        "kserve",
+        include_dir!("$CARGO_MANIFEST_DIR/fixtures/kserve"),
+    ),
+    ("crds", include_dir!("$CARGO_MANIFEST_DIR/fixtures/crds")),
+];
 
 /// A file of fixtures/, as it is.
 pub fn text(path: &str) -> Result<&'static str, String> {
-    FIXTURES
-        .get_file(path)
-        .and_then(include_dir::File::contents_utf8)
+    path.split_once('/')
+        .and_then(|(folder, file)| {
+            let (_, embedded) = FIXTURES.iter().find(|(name, _)| *name == folder)?;
+            embedded.get_file(file)?.contents_utf8()
+        })
         .ok_or_else(|| format!("there is no fixture `fixtures/{path}`"))
 }
 

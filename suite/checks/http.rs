@@ -4,18 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{
-    Cx,
-    kube::{accepted, could_not_send},
-    timeouts::show_duration,
-};
+use super::{Cx, kube::could_not_send, timeouts::show_duration};
 use crate::{
     cluster::{
         Answer, Endpoint, Identity, Request, TransportError,
         discover::{escape, is_ready, items, target_port},
         kinds::{POD, SERVICE},
     },
-    outcome::{Failure, Outcome, Stop, shorten},
+    outcome::{CouldNotRun, Failure, Outcome, Stop, shorten},
 };
 
 /// An HTTP API, as one identity.
@@ -152,12 +148,23 @@ impl Http<'_> {
     }
 
     /// What an answer to a documented request must be: a success. A 5xx that stayed until the timeout `retry` is the
-    /// component's failure.
+    /// component's failure; a refusal of the suite's own rights (401, 403) or too much of it (429) says nothing about it.
     pub fn accepted(&self, answer: &Answer, doing: &str) -> Outcome<Value> {
         if answer.is_success() {
             return Ok(answer.json().clone());
         }
         let said = answer.summary();
+        let reason = match answer.status {
+            401 | 403 => Some(CouldNotRun::NoPermission),
+            429 => Some(CouldNotRun::Unreachable),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            return Err(Stop::CouldNotRun(
+                reason,
+                format!("{doing} was answered with {said}"),
+            ));
+        }
         Err(Stop::unlike(
             format!("{doing} was answered with {said}"),
             "a success (2xx)",
@@ -174,7 +181,7 @@ impl Http<'_> {
                 "a refusal (400 or above)",
                 answer.summary(),
             )),
-            401 | 429 | 502..=504 => accepted(answer, what).map(drop),
+            401 | 429 | 502..=504 => self.accepted(answer, what).map(drop),
             _ => Ok(()),
         }
     }

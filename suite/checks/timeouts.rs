@@ -153,6 +153,15 @@ impl Timeouts {
         capped
     }
 
+    /// By how much the waits were made longer than they are by default: what bounds several of them grows by as much.
+    pub fn extra(&self) -> Duration {
+        let default = Self::default();
+        self.0
+            .iter()
+            .map(|(name, duration)| duration.saturating_sub(default.get(name)))
+            .sum()
+    }
+
     /// Those that were set, for the record: name and milliseconds.
     pub fn changed(&self) -> impl Iterator<Item = (&str, Duration)> {
         self.0

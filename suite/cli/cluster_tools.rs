@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) async fn cleanup(args: CleanupArgs) -> Done {
-    let valid = (1..=40).contains(&args.run.len())
+    let valid = args.run.len() == 8
         && args
             .run
             .chars()

@@ -172,11 +172,35 @@ impl Config {
                 let unknown = crate::spec::Unknown::new("component", name, crate::COMPONENTS);
                 return Err(invalid(format!("components: {unknown}")));
             }
+            let authority = component
+                .url
+                .as_deref()
+                .and_then(|url| url.split_once("://"));
+            if authority.is_some_and(|(_, rest)| {
+                rest.split(['/', '?', '#'])
+                    .next()
+                    .is_some_and(|a| a.contains('@'))
+            }) {
+                return Err(invalid(format!(
+                    "components.{name}.url holds a user or a password, and would be recorded; use `token` or `tokenFile`"
+                )));
+            }
             if let Some(file) = &component.token_file {
                 let token = std::fs::read_to_string(file)
                     .map_err(|e| invalid(format!("components.{name}.tokenFile {file}: {e}")))?;
                 component.token = Some(token.trim().to_owned());
             }
+        }
+        if let Some(short) = config
+            .redact
+            .iter()
+            .find(|text| text.len() < super::redact::SHORTEST)
+        {
+            return Err(invalid(format!(
+                "redact: a text of {} bytes would hit innocent text everywhere; the shortest has {}",
+                short.len(),
+                super::redact::SHORTEST
+            )));
         }
         Ok(config)
     }

@@ -1,6 +1,6 @@
 //! Finds where a distribution keeps things. Nothing is assumed of namespaces or names.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -348,8 +348,22 @@ impl Facts {
             "GET",
             "/apis/v2beta1/healthz",
         );
-        // What is wrong with a health answer is for the check of it to say.
-        let Ok(answer) = session.send(request).await else {
+        // The mode of everything that follows hangs on this one answer, so a hiccup must not decide it. What is wrong
+        // with it in the end is for the check of it to say.
+        let mut tries = 5;
+        let answer = loop {
+            let answer = session.send(request.clone()).await;
+            tries -= 1;
+            if tries == 0
+                || answer
+                    .as_ref()
+                    .is_ok_and(|a| a.status < 500 && a.status != 429)
+            {
+                break answer;
+            }
+            session.pause(Duration::from_secs(1)).await;
+        };
+        let Ok(answer) = answer else {
             return Ok(());
         };
         let health = answer.json().clone();

@@ -62,7 +62,8 @@ pub struct Door {
     redactor: Redactor,
     components: std::sync::RwLock<BTreeMap<String, Access>>,
     tunnels: Mutex<HashMap<String, Tunnel>>,
-    tokens: Mutex<HashMap<String, String>>,
+    /// Tokens of service accounts, each with the time from which a new one is asked for.
+    tokens: Mutex<HashMap<String, (u64, String)>>,
 }
 
 impl std::fmt::Debug for Door {
@@ -547,7 +548,10 @@ impl Door {
     ) -> Result<String, TransportError> {
         let key = format!("{namespace}/{name}/{}", audience.unwrap_or_default());
         let mut tokens = self.tokens.lock().await;
-        if let Some(token) = tokens.get(&key) {
+        let now = self.now_ms();
+        if let Some((until, token)) = tokens.get(&key)
+            && now < *until
+        {
             return Ok(token.clone());
         }
         let mut spec = json!({"expirationSeconds": 3600});
@@ -578,7 +582,8 @@ impl Door {
         let token = answer["status"]["token"]
             .as_str()
             .ok_or_else(|| TransportError::Unreachable(what("the answer holds none")))?;
-        tokens.insert(key, token.to_owned());
+        // Four fifths of the hour that was asked for.
+        tokens.insert(key, (now + 48 * 60 * 1000, token.to_owned()));
         Ok(token.to_owned())
     }
 }

@@ -121,14 +121,9 @@ pub mod kinds {
     pub const POD: Kind = Kind::namespaced("", "v1", "Pod", "pods");
     /// Services.
     pub const SERVICE: Kind = Kind::namespaced("", "v1", "Service", "services");
-    /// Config maps.
-    pub const CONFIG_MAP: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
     /// Service accounts.
     pub const SERVICE_ACCOUNT: Kind =
         Kind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
-    /// Persistent volume claims.
-    pub const PVC: Kind =
-        Kind::namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
     /// Events of the core group.
     pub const EVENT: Kind = Kind::namespaced("", "v1", "Event", "events");
     /// Deployments.
@@ -164,13 +159,6 @@ pub mod kinds {
         "v1",
         "SelfSubjectAccessReview",
         "selfsubjectaccessreviews",
-    );
-    /// What another user may do.
-    pub const ACCESS: Kind = Kind::cluster(
-        "authorization.k8s.io",
-        "v1",
-        "SubjectAccessReview",
-        "subjectaccessreviews",
     );
     /// Kubeflow profiles.
     pub const PROFILE: Kind = Kind::cluster("kubeflow.org", "v1", "Profile", "profiles");

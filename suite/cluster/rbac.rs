@@ -34,14 +34,20 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         group: "",
-        resources: &["pods", "configmaps", "persistentvolumeclaims"],
+        resources: &["pods"],
         verbs: WRITE,
         component: "",
     },
     Rule {
         group: "",
-        resources: &["services", "serviceaccounts"],
-        verbs: WRITE,
+        resources: &["services"],
+        verbs: &["get", "list", "watch", "delete"],
+        component: "",
+    },
+    Rule {
+        group: "",
+        resources: &["serviceaccounts"],
+        verbs: READ,
         component: "",
     },
     Rule {
@@ -71,7 +77,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         group: "apps",
         resources: &["deployments", "statefulsets"],
-        verbs: WRITE,
+        verbs: READ,
         component: "",
     },
     Rule {
@@ -100,7 +106,7 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         group: "authorization.k8s.io",
-        resources: &["selfsubjectaccessreviews", "subjectaccessreviews"],
+        resources: &["selfsubjectaccessreviews"],
         verbs: &["create"],
         component: "",
     },

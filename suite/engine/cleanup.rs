@@ -11,15 +11,15 @@ use crate::{
         Endpoint, Kind, RUN_LABEL, Request,
         discover::{escape, items},
         kinds::{
-            CLUSTER_SERVING_RUNTIME, CONFIG_MAP, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE,
-            NAMESPACE, NOTEBOOK, POD, PROFILE, PVC, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
+            CLUSTER_SERVING_RUNTIME, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE, NAMESPACE,
+            NOTEBOOK, POD, PROFILE, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
         },
     },
     outcome::{CouldNotRun, Outcome, Stop},
 };
 
 /// The kinds that checks make in a namespace, those that own others first.
-const MADE: [Kind; 10] = [
+const MADE: [Kind; 8] = [
     EXPERIMENT,
     INFERENCE_GRAPH,
     TRAINED_MODEL,
@@ -28,8 +28,6 @@ const MADE: [Kind; 10] = [
     NOTEBOOK,
     POD,
     SERVICE,
-    CONFIG_MAP,
-    PVC,
 ];
 
 /// Removes everything that carries the run's label, waits until it is gone, and returns what is left as
@@ -91,24 +89,37 @@ impl Broom<'_> {
         let name = cx.namespace();
         // A Profile's controller removes its namespace; deleting only the namespace would bring it back.
         let entry = format!("Namespace//{name}");
+        let mut ours = false;
         if cx.facts().profiles {
             match labelled(cx, &PROFILE, "").await {
                 Ok(profiles) => {
                     for profile in profiles {
+                        ours |= name_of(&profile) == name;
                         if let Err(stop) = cx.delete(&PROFILE, name_of(&profile)).await {
                             self.stays(&format!("Profile//{}", name_of(&profile)), &stop);
                         }
                     }
                 }
-                // It is known by name too.
-                Err(_) => {
-                    if let Err(stop) = cx.delete(&PROFILE, name).await {
-                        self.stays(&format!("Profile//{name}"), &stop);
-                    }
-                }
+                Err(stop) => self.stays(&format!("Profile//{name}"), &stop),
             }
         }
-        let deleted = cx.delete(&NAMESPACE, name).await;
+        // Nothing is removed for its name alone: a namespace that bears no label of the run may be somebody's.
+        let deleted = match cx.get(&NAMESPACE, name).await {
+            Ok(None) => Ok(()),
+            Ok(Some(found))
+                if ours || found["metadata"]["labels"][RUN_LABEL] == cx.run.id.as_str() =>
+            {
+                cx.delete(&NAMESPACE, name).await
+            }
+            Ok(Some(_)) => {
+                self.left.push(format!(
+                    "{entry}: it bears no label {RUN_LABEL}={}, so it is not the run's and nothing in it was removed",
+                    cx.run.id
+                ));
+                return;
+            }
+            Err(stop) => Err(stop),
+        };
         // Pods go before what owns them, which would start their grace time.
         let mut told = HashSet::new();
         let pods = stop_pods(cx, &mut told).await;

@@ -522,13 +522,14 @@ async fn follow(
         .collect();
     let setups = Setups::start(&shop, &wanted);
     let mut tasks = JoinSet::new();
+    let extra = Timeouts::of(&context.timeouts).extra();
     for (planned, stop) in todo {
         let (shop, jobs) = (Arc::clone(&shop), Arc::clone(&jobs));
         let needs = setups.of(planned.check.needs);
         let limit = planned
             .requirement
             .timeout
-            .unwrap_or_else(|| context.timeout("check"));
+            .map_or_else(|| context.timeout("check"), |limit| limit + extra);
         tasks.spawn(async move { check(&shop, &planned, needs, stop, limit, &jobs).await });
     }
     let mut interrupted = false;
@@ -737,7 +738,8 @@ async fn make(
     }
     shop.say(Event::SetupStarted(setup.id));
     let begin = |made: &BTreeMap<&'static str, checks::SetupResult>| {
-        let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, setup.limit);
+        let limit = setup.limit + Timeouts::of(&shop.context.timeouts).extra();
+        let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, limit);
         Cx::new(session, Arc::clone(&shop.context), made.clone())
     };
     let mut cx = begin(&made);
