@@ -429,10 +429,15 @@ fn known(facts: &Facts, difference: &Difference) -> Facts {
     }
 }
 
+/// How fast the time of a group runs.
+fn haste(group: &Group) -> f64 {
+    group.haste.unwrap_or(HASTE)
+}
+
 /// Puts a group to a reference of its own, and says what is wrong.
 async fn group(table: &Table, group: &Group, differences: &Differences) -> Vec<String> {
     let _room = ROOM.acquire().await.expect("is never closed");
-    let asked = Asked::start(table, group.haste.unwrap_or(HASTE)).await;
+    let asked = Asked::start(table, haste(group)).await;
     let mut marks = Marks::new();
     let mut wrong = Vec::new();
     for given in &group.given {
@@ -501,9 +506,11 @@ async fn wrong(table: &Table, differences: &Differences) -> Vec<String> {
             ));
         }
     }
-    let groups = table
-        .groups
-        .iter()
+    // Those whose time runs slowest begin first.
+    let mut groups: Vec<&Group> = table.groups.iter().collect();
+    groups.sort_by(|a, b| haste(a).total_cmp(&haste(b)));
+    let groups = groups
+        .into_iter()
         .map(|each| group(table, each, differences));
     wrong.extend(join_all(groups).await.into_iter().flatten());
     wrong
@@ -551,6 +558,11 @@ async fn notebooks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn katib() {
     component("katib", 76).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kserve() {
+    component("kserve", 118).await;
 }
 
 /// A table of one group, put with these differences: what is said to be wrong.

@@ -120,6 +120,10 @@ fn defaulted(mut object: Value, faults: &Faults) -> Value {
         object["metadata"]["annotations"][MODE] = json!(MODE_STANDARD);
     }
     let predictor = &mut object["spec"]["predictor"];
+    if predictor.is_null() {
+        // Go's types always write it.
+        *predictor = json!({});
+    }
     if !predictor.is_object() {
         return object;
     }

@@ -17,6 +17,9 @@ const STOP: &str = "serving.kserve.io/stop";
 const SERVICE_LABEL: &str = "serving.kserve.io/inferenceservice";
 /// What tells the webhook of pods where the model is.
 const SOURCE: &str = "internal.serving.kserve.io/storage-initializer-sourceuri";
+/// What tells the webhook of pods that models are fetched into them as TrainedModels come.
+const AGENT: &str = "internal.serving.kserve.io/agent";
+const AGENT_IMAGE: &str = "kserve/agent:v0.16.0";
 /// Where a storage URI may point to.
 const SCHEMES: [&str; 12] = [
     "gs://",
@@ -94,9 +97,12 @@ async fn reconcile(world: World, key: Key) -> Result<Next, ApiError> {
             .await?;
         return Ok(Next::Wait);
     }
-    world
-        .add_finalizer(&SERVICES, namespace, name, FINALIZER)
-        .await?;
+    // Only where it is missing: the webhook would refuse even an update without a change, were the mode's word an old one.
+    if !array(&service["metadata"]["finalizers"]).any(|finalizer| finalizer == FINALIZER) {
+        world
+            .add_finalizer(&SERVICES, namespace, name, FINALIZER)
+            .await?;
+    }
     let mode = mode_of(text(&service["metadata"]["annotations"][MODE]));
     if mode != super::MODE_STANDARD {
         let message = "It is not possible to use Knative deployment mode when Knative Services are not available";
@@ -198,7 +204,10 @@ async fn deploy(
     let mut spec = json!({
         "selector": {"matchLabels": {"app": metadata["labels"]["app"]}},
         "template": {
-            "metadata": {"labels": metadata["labels"], "annotations": metadata["annotations"]},
+            "metadata": {
+                "namespace": metadata["namespace"], "name": workload,
+                "labels": metadata["labels"], "annotations": metadata["annotations"],
+            },
             "spec": pod_of(predictor, pod),
         },
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
@@ -222,17 +231,21 @@ async fn deploy(
     };
     let target = array(&deployment["spec"]["template"]["spec"]["containers"])
         .find(|c| c["name"] == "kserve-container")
-        .and_then(|c| c["ports"][0]["containerPort"].as_u64())
-        .unwrap_or(8080);
-    let target = if faults.has("kserve/inferenceservice/answers-predictions:target") {
-        target + 1
-    } else {
-        target
-    };
+        .map_or(&Value::Null, |c| &c["ports"][0]);
+    let mut front = json!({"protocol": "TCP", "port": port});
+    if target.is_null() {
+        // The port that is assumed gets a name; one of a container keeps its own, or none.
+        front["name"] = json!(workload);
+    } else if !target["name"].is_null() {
+        front["name"] = target["name"].clone();
+    }
+    let aside = faults.has("kserve/inferenceservice/answers-predictions:target");
+    let target = target["containerPort"].as_u64().unwrap_or(8080);
+    front["targetPort"] = json!(if aside { target + 1 } else { target });
     let front = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": {
-            "ports": [{"protocol": "TCP", "port": port, "targetPort": target}],
+            "ports": [front],
             "selector": {"app": metadata["labels"]["app"]},
         },
     });
@@ -278,6 +291,17 @@ fn metadata(service: &Value, workload: &str, faults: &Faults) -> Value {
         if let Some(uri) = predictor["model"]["storageUri"].as_str() {
             annotations.insert(SOURCE.to_owned(), json!(uri));
         }
+        if holds_many_models(predictor) {
+            let config = format!("modelconfig-{}-0", text(&service["metadata"]["name"]));
+            for (key, value) in [
+                (AGENT, "true"),
+                ("internal.serving.kserve.io/configMountPath", "/mnt/configs"),
+                ("internal.serving.kserve.io/configVolumeName", &config),
+                ("internal.serving.kserve.io/modelDir", "/mnt/models"),
+            ] {
+                annotations.insert(key.to_owned(), json!(value));
+            }
+        }
     }
     json!({
         "namespace": service["metadata"]["namespace"],
@@ -286,6 +310,12 @@ fn metadata(service: &Value, workload: &str, faults: &Faults) -> Value {
         "annotations": annotations,
         "ownerReferences": [owner(service)],
     })
+}
+
+/// Whether a predictor is taken for one that TrainedModels are put into: it has a model, and does not say from where.
+fn holds_many_models(predictor: &Value) -> bool {
+    let model = &predictor["model"];
+    model.is_object() && model["storageUri"].is_null() && model["storage"].is_null()
 }
 
 /// The spec of the predictor's pods: its own fields over those of the runtime, if it has one.
@@ -314,8 +344,13 @@ fn pod_of(predictor: &Value, runtime: Value) -> Value {
     spec
 }
 
-/// A pod with the volume claim mounted that a storage URI of scheme `pvc` names.
+/// A pod with the volume claim mounted that a storage URI of scheme `pvc` names, or with the agent that fetches models.
 fn with_model(mut pod: Value) -> Value {
+    let fetches = pod["metadata"]["annotations"][AGENT] == "true";
+    if fetches && array(&pod["spec"]["containers"]).all(|c| c["name"] != "agent") {
+        let agent = json!({"name": "agent", "image": AGENT_IMAGE});
+        push(&mut pod["spec"], "containers", agent);
+    }
     let source = text(&pod["metadata"]["annotations"][SOURCE]).to_owned();
     let Some(rest) = source.strip_prefix("pvc://") else {
         return pod;

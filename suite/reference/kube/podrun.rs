@@ -618,9 +618,10 @@ impl Pod {
             _ => false,
         };
         let good = |status: &Status| matches!(status.state, State::Terminated { code: 0, .. });
+        // One container that has never been started holds the whole pod back.
         let begun = mains
             .iter()
-            .any(|main| !matches!(main.state, State::Waiting { .. }) || main.last.is_some());
+            .all(|main| !matches!(main.state, State::Waiting { .. }) || main.last.is_some());
         let phase = if failed_init {
             "Failed"
         } else if !mains.is_empty() && mains.iter().all(done) {
