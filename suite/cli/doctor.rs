@@ -263,6 +263,8 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
             "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints",
         )
     });
+    // What was just started, as the reference was, is given a moment.
+    let until = cx.now_ms() + 10_000;
     for component in components {
         let Some(found) = cx.facts().components.get(*component) else {
             continue;
@@ -270,20 +272,11 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
         let Some(namespace) = &found.namespace else {
             continue;
         };
-        let request = Request::new(Endpoint::Kubernetes, "GET", DEPLOYMENT.path(namespace));
-        let list = cx.kube(request).await?;
-        let own = |name: &str| {
-            name.contains(component.trim_end_matches('s'))
-                || (*component == "pipelines" && name.starts_with("ml-pipeline"))
-        };
-        let not_available: Vec<String> = discover::items(list.json(), "items")
-            .filter(|d| d["metadata"]["name"].as_str().is_some_and(own))
-            .filter(|d| {
-                !discover::items(&d["status"], "conditions")
-                    .any(|c| c["type"] == "Available" && c["status"] == "True")
-            })
-            .filter_map(|d| d["metadata"]["name"].as_str().map(ToOwned::to_owned))
-            .collect();
+        let mut not_available = not_available(cx, component, namespace).await?;
+        while !not_available.is_empty() && cx.now_ms() < until {
+            cx.pause(Duration::from_millis(250)).await;
+            not_available = self::not_available(cx, component, namespace).await?;
+        }
         findings.push(if not_available.is_empty() {
             Finding::good(
                 format!("{component} is available"),
@@ -301,6 +294,24 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
         });
     }
     Ok(findings)
+}
+
+/// The Deployments of a component that are not available.
+async fn not_available(cx: &Cx, component: &str, namespace: &str) -> Outcome<Vec<String>> {
+    let request = Request::new(Endpoint::Kubernetes, "GET", DEPLOYMENT.path(namespace));
+    let list = cx.kube(request).await?;
+    let own = |name: &str| {
+        name.contains(component.trim_end_matches('s'))
+            || (component == "pipelines" && name.starts_with("ml-pipeline"))
+    };
+    Ok(discover::items(list.json(), "items")
+        .filter(|d| d["metadata"]["name"].as_str().is_some_and(own))
+        .filter(|d| {
+            !discover::items(&d["status"], "conditions")
+                .any(|c| c["type"] == "Available" && c["status"] == "True")
+        })
+        .filter_map(|d| d["metadata"]["name"].as_str().map(ToOwned::to_owned))
+        .collect())
 }
 
 fn answer(args: &DoctorArgs, findings: &[Finding]) -> Done {
