@@ -93,12 +93,11 @@ async fn is_disabled_and_enabled(cx: &Cx) -> Outcome {
     let id = make(cx, &api, "switched", "ENABLE").await?;
     for (verb, wanted) in [("disable", "DISABLED"), ("enable", "ENABLED")] {
         api.verb(&RECURRING_RUNS, &id, verb).await?;
-        let read = api.need(&RECURRING_RUNS, &id).await?;
-        ensure_eq!(
-            word(&read, "status"),
-            wanted,
-            "`status` of the recurring run after {verb}"
-        );
+        // Not at once: what an agent saw before the change and reports after it is shown for a moment.
+        let path = format!("/{}/{id}", RECURRING_RUNS.path);
+        let what = format!("show the status {wanted} after {verb}");
+        let shown = |run: &Value| Ok(word(run, "status") == wanted);
+        api.http.until(&path, "reconcile", &what, shown).await?;
     }
     api.verb(&RECURRING_RUNS, &id, "disable").await
 }
