@@ -81,6 +81,11 @@ impl Bundle {
 
     /// The statement in the text of a bundle, once its signature is known to be the key's.
     pub fn verify(json: &[u8], key: &PublicKey) -> Result<Statement, BundleError> {
+        Ok(Self::open(json, key)?.0)
+    }
+
+    /// The same with the bytes that were signed.
+    pub(crate) fn open(json: &[u8], key: &PublicKey) -> Result<(Statement, Vec<u8>), BundleError> {
         let bundle: Self = serde_json::from_slice(json)?;
         if bundle.media_type != MEDIA_TYPE {
             return Err(BundleError::MediaType(bundle.media_type));
@@ -91,7 +96,7 @@ impl Bundle {
             return Err(BundleError::OtherKey { found, trusted });
         }
         let payload = bundle.dsse_envelope.verify(key)?;
-        Ok(Statement::parse(&payload)?)
+        Ok((Statement::parse(&payload)?, payload))
     }
 }
 

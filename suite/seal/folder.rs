@@ -9,11 +9,15 @@ use sha2::{Digest, Sha256};
 
 use super::bundle::{Bundle, BundleError};
 use super::key::{PrivateKey, PublicKey};
+use super::product::{PRODUCT_FILE, Product, ProductError};
 use super::statement::{Descriptor, PREDICATE_TYPE, Statement};
+use super::submission::Record;
+use crate::report::html::HTML_FILE;
 use crate::report::junit::JUNIT_FILE;
 use crate::report::model::{MAX_RESULTS_BYTES, RESULTS_FILE, Results, ResultsError};
 use crate::report::text::shell_quoted;
 use crate::report::write_whole;
+use crate::spec::{Program, Specs};
 
 /// The signature over a folder.
 pub const ATTESTATION_FILE: &str = "attestation.sigstore.json";
@@ -22,11 +26,17 @@ pub const TRUSTED_ROOT_FILE: &str = "tr.json";
 /// The whole of [`TRUSTED_ROOT_FILE`].
 pub const TRUSTED_ROOT: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
+/// The evidence of a run.
+pub const EVIDENCE_FILE: &str = "evidence.tar.gz";
 /// The files that a run leaves, in the order in which they are signed. Only the first must exist.
-pub const RESULT_FILES: [&str; 4] = [RESULTS_FILE, JUNIT_FILE, "report.html", "evidence.tar.gz"];
+pub const RESULT_FILES: [&str; 4] = [RESULTS_FILE, JUNIT_FILE, HTML_FILE, EVIDENCE_FILE];
+/// The key that signed a submission, for whoever has no other way to it.
+pub const KEY_FILE: &str = "key.pub";
+/// The files that a submission adds to a run's, in the order in which they are signed, after those.
+pub const SUBMISSION_FILES: [&str; 2] = [PRODUCT_FILE, KEY_FILE];
 
 /// The largest attestation that is read. Ids of a thousand checks take a tenth of it.
-const MAX_ATTESTATION_BYTES: u64 = 1024 * 1024;
+pub(crate) const MAX_ATTESTATION_BYTES: u64 = 1024 * 1024;
 /// The largest file that is signed or verified.
 pub const MAX_FILE_BYTES: u64 = 512 * 1024 * 1024;
 /// The most files that a folder may hold.
@@ -70,6 +80,9 @@ pub enum SignError {
     /// It has no result, or a broken one.
     #[error(transparent)]
     Results(#[from] ResultsError),
+    /// It says whose product it is about, and that is broken.
+    #[error(transparent)]
+    Product(#[from] ProductError),
     /// It holds a file that a run does not leave, so that what is signed would not verify.
     #[error("`{0}` is not part of a result; move it out of the folder")]
     Unexpected(String),
@@ -121,6 +134,8 @@ pub enum VerifyError {
 pub struct Verified {
     /// What the signer claims.
     pub statement: Statement,
+    /// The same, byte for byte as it was signed.
+    pub payload: Vec<u8>,
     /// The files in the order in which they were signed, each with its SHA-256: what a later
     /// reader of one compares with, for the folder may change meanwhile.
     pub files: Vec<VerifiedFile>,
@@ -135,15 +150,20 @@ pub struct VerifiedFile {
     pub sha256: String,
 }
 
-/// Signs a result folder anew: writes [`ATTESTATION_FILE`] over all of [`RESULT_FILES`] that are
-/// there, and [`TRUSTED_ROOT_FILE`]. Returns the attestation's path.
+/// Signs a result folder or a submission anew: writes [`ATTESTATION_FILE`] over all of [`RESULT_FILES`] and
+/// [`SUBMISSION_FILES`] that are there, and [`TRUSTED_ROOT_FILE`]. Returns the attestation's path.
 pub fn sign(folder: &Path, key: &PrivateKey) -> Result<PathBuf, SignError> {
+    sign_for(folder, key, Specs::embedded().program())
+}
+
+/// [`sign`] under the rules of a programme, from which a submission's validity follows.
+pub fn sign_for(folder: &Path, key: &PrivateKey, program: &Program) -> Result<PathBuf, SignError> {
     if folder.join("journal").is_dir() {
         return Err(SignError::Unfinished);
     }
     let present = files(folder)?;
     let known = |name: &&String| {
-        RESULT_FILES.contains(&name.as_str())
+        signable().any(|known| known == name.as_str())
             || name.as_str() == ATTESTATION_FILE
             || name.as_str() == TRUSTED_ROOT_FILE
     };
@@ -152,12 +172,23 @@ pub fn sign(folder: &Path, key: &PrivateKey) -> Result<PathBuf, SignError> {
     }
     let results = Results::read(&folder.join(RESULTS_FILE))?;
     let mut subject = Vec::new();
-    for name in RESULT_FILES.iter().filter(|name| present.contains(**name)) {
-        subject.push(Descriptor::sha256(*name, sha256(folder, name)?));
+    for name in signable().filter(|name| present.contains(*name)) {
+        subject.push(Descriptor::sha256(name, sha256(folder, name)?));
     }
-    let bundle = Bundle::sign(&Statement::new(&results, subject), key);
+    let record = if present.contains(PRODUCT_FILE) {
+        let product = Product::read(&folder.join(PRODUCT_FILE))?;
+        Some(Record::new(&product, &results, program))
+    } else {
+        None
+    };
+    let bundle = Bundle::sign(&Statement::new(&results, record, subject), key);
     write_trusted_root(folder)?;
     write(folder, ATTESTATION_FILE, &bundle.to_json()).map_err(SignError::from)
+}
+
+/// Every file that is signed where it is there, in order.
+pub(crate) fn signable() -> impl Iterator<Item = &'static str> {
+    RESULT_FILES.into_iter().chain(SUBMISSION_FILES)
 }
 
 /// Writes [`TRUSTED_ROOT_FILE`] into a folder and returns its path.
@@ -173,7 +204,7 @@ pub fn verify(folder: &Path, key: &PublicKey) -> Result<Verified, VerifyError> {
         return Err(VerifyError::NotSigned);
     }
     let attestation = read(folder, ATTESTATION_FILE, MAX_ATTESTATION_BYTES)?;
-    let statement = Bundle::verify(&attestation, key)?;
+    let (statement, payload) = Bundle::open(&attestation, key)?;
     let signed = subjects(&statement)?;
 
     if let Some((name, _)) = signed.iter().find(|(name, _)| !present.contains(*name)) {
@@ -207,7 +238,11 @@ pub fn verify(folder: &Path, key: &PublicKey) -> Result<Verified, VerifyError> {
             sha256: found,
         });
     }
-    Ok(Verified { statement, files })
+    Ok(Verified {
+        statement,
+        payload,
+        files,
+    })
 }
 
 /// The signed files by name and digest, once the list is known to be one that `sign` makes.
@@ -253,7 +288,7 @@ fn is_sha256(digest: &str) -> bool {
 }
 
 /// The names of a folder's files, all of them regular ones.
-fn files(folder: &Path) -> Result<BTreeSet<String>, FolderError> {
+pub(crate) fn files(folder: &Path) -> Result<BTreeSet<String>, FolderError> {
     let io = |source| FolderError::Io {
         verb: "read",
         path: folder.to_owned(),
@@ -297,7 +332,14 @@ fn open(folder: &Path, name: &str, max: u64) -> Result<std::io::Take<File>, Fold
     Ok(File::open(&path).map_err(io)?.take(max))
 }
 
-fn read(folder: &Path, name: &str, max: u64) -> Result<Vec<u8>, FolderError> {
+/// Reads a regular file of at most `max` bytes, wherever it is.
+pub(crate) fn read_path(path: &Path, max: u64) -> Result<Vec<u8>, FolderError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    read(path.parent().unwrap_or(Path::new("")), &name, max)
+}
+
+/// Reads a regular file in a folder, of at most `max` bytes.
+pub(crate) fn read(folder: &Path, name: &str, max: u64) -> Result<Vec<u8>, FolderError> {
     let mut bytes = Vec::new();
     open(folder, name, max)?
         .read_to_end(&mut bytes)
@@ -332,7 +374,7 @@ fn sha256(folder: &Path, name: &str) -> Result<String, FolderError> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.
@@ -341,7 +383,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, FolderError> {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, FolderError> {
     let path = folder.join(name);
     write_whole(&path, text.as_bytes()).map_err(|source| FolderError::Io {
         verb: "write",

@@ -10,10 +10,13 @@ pub mod bundle;
 pub mod dsse;
 pub mod folder;
 pub mod key;
+pub mod product;
 pub mod statement;
+pub mod submission;
 
 pub use folder::{SignError, Verified, VerifyError, sign, verify};
 pub use key::{KeyError, PrivateKey, PublicKey};
+pub use product::Product;
 
 #[cfg(test)]
 pub(crate) mod test_vectors {

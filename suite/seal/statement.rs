@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::submission::Record;
 use crate::report::model::{CheckResult, Outcome, Results, Run, Target, Verdict};
 
 /// The type that is written.
@@ -121,16 +122,19 @@ pub struct Conformance {
     pub release: String,
     /// Whether the result may be part of a submission.
     pub submittable: bool,
+    /// Whose product it is about and for how long it counts, once it is submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submission: Option<Record>,
 }
 
 impl Statement {
-    /// The claim that these results, in these files, came of a run.
-    pub fn new(results: &Results, subject: Vec<Descriptor>) -> Self {
+    /// The claim that these results, in these files, came of a run (of this product).
+    pub fn new(results: &Results, submission: Option<Record>, subject: Vec<Descriptor>) -> Self {
         Self {
             type_: STATEMENT_TYPE.to_owned(),
             subject,
             predicate_type: PREDICATE_TYPE.to_owned(),
-            predicate: TestResult::of(results),
+            predicate: TestResult::of(results, submission),
         }
     }
 
@@ -165,9 +169,9 @@ impl Statement {
 }
 
 impl TestResult {
-    /// The predicate that results amount to. A reviewer compares it with the results that were
+    /// The predicate that results, or a submission of them, amount to. A reviewer compares it with the results that were
     /// signed: the two cannot say different things.
-    pub fn of(results: &Results) -> Self {
+    pub fn of(results: &Results, submission: Option<Record>) -> Self {
         let again =
             |check: &CheckResult| check.attempts.iter().any(|a| a.outcome != Outcome::Passed);
         let ids = |wanted: &dyn Fn(&CheckResult) -> bool| -> Vec<String> {
@@ -203,6 +207,7 @@ impl TestResult {
                 profile: profile.clone(),
                 release: release.clone(),
                 submittable: results.submittable,
+                submission,
             }),
         }
     }
@@ -244,10 +249,11 @@ mod tests {
     fn the_predicate_says_what_the_results_say() {
         insta::assert_json_snapshot!(Statement::new(
             &sample::mixed(),
+            None,
             vec![Descriptor::sha256("results.json", "00".repeat(32))]
         ));
         assert_eq!(
-            TestResult::of(&sample::conformant()).result,
+            TestResult::of(&sample::conformant(), None).result,
             TestOutcome::Passed
         );
     }
@@ -256,7 +262,7 @@ mod tests {
     fn what_passed_only_when_run_again_is_a_warning() {
         let mut results = sample::conformant();
         results.checks[1].attempts = sample::mixed().checks[1].attempts.clone();
-        let predicate = TestResult::of(&results);
+        let predicate = TestResult::of(&results, None);
         assert_eq!(predicate.result, TestOutcome::Warned);
         assert_eq!(predicate.warned_tests, [results.checks[1].id.clone()]);
         assert_eq!(predicate.passed_tests, [results.checks[0].id.clone()]);
@@ -268,7 +274,7 @@ mod tests {
         results.run.complete = false;
         results.judge();
         assert_eq!(results.verdict, Verdict::Incomplete);
-        assert_eq!(TestResult::of(&results).result, TestOutcome::Failed);
+        assert_eq!(TestResult::of(&results, None).result, TestOutcome::Failed);
     }
 
     #[test]

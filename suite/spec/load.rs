@@ -255,15 +255,9 @@ impl Reader {
     }
 
     fn parse<T: DeserializeOwned>(&mut self, file: &File) -> Option<T> {
-        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-        match serde_saphyr::from_str_with_options(&file.text, options) {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                let (at, message) = read_error(&error);
-                self.problems.push(located(file, at, message));
-                None
-            }
-        }
+        parse(file)
+            .map_err(|problem| self.problems.push(problem))
+            .ok()
     }
 
     fn releases(&mut self, files: &[(String, &File)]) -> Vec<Release> {
@@ -636,6 +630,42 @@ fn meant(message: &str) -> Option<String> {
 
 fn unknown(what: &'static str, word: &str, known: &[&str]) -> String {
     super::Unknown::new(what, word, known.iter().copied()).to_string()
+}
+
+/// Reads a file, or says where it is wrong.
+fn parse<T: DeserializeOwned>(file: &File) -> Result<T, Problem> {
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    serde_saphyr::from_str_with_options(&file.text, options).map_err(|error| {
+        let (at, message) = read_error(&error);
+        located(file, at, message)
+    })
+}
+
+/// A document of YAML that is no part of the specs, read and complained of as they are.
+pub(crate) struct YamlFile(File);
+
+impl YamlFile {
+    /// The text of a file; `shown` is what messages call it.
+    pub(crate) fn new(shown: &str, text: &str) -> Self {
+        Self(File {
+            shown: shown.to_owned(),
+            text: text.to_owned(),
+        })
+    }
+
+    /// Reads it.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        parse(&self.0)
+    }
+
+    /// Something that is wrong with the value of a field at the top.
+    pub(crate) fn problem(&self, field: &str, message: impl Into<String>) -> Problem {
+        located(
+            &self.0,
+            find(&self.0.text, Place::Top(field)),
+            message.into(),
+        )
+    }
 }
 
 fn located(file: &File, at: Option<(usize, usize)>, message: String) -> Problem {

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-pub(crate) use load::read_error;
 pub use load::{Problem, SpecError};
+pub(crate) use load::{YamlFile, read_error};
 pub use markdown::markdown;
 pub use model::*;
 pub use schema::schemas;
