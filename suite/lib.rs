@@ -3,7 +3,7 @@
 //! The data goes one way, and each module knows only the ones before it:
 //!
 //! ```text
-//! spec ──> cluster ──> checks ──> engine ──> report ──> seal        (reference: reached only over HTTP)
+//! spec ──> cluster ──> checks ──> engine ──> report ──> seal ──> review        (reference: reached only over HTTP)
 //! ```
 
 pub mod checks;
@@ -15,6 +15,7 @@ pub mod hurry;
 pub mod outcome;
 pub mod reference;
 pub mod report;
+pub mod review;
 pub mod seal;
 pub mod selftest;
 pub mod spec;

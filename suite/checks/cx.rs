@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use super::{IMAGE, Setup, Timeouts};
 use crate::{
-    cluster::{CHECK_ANNOTATION, Facts, RUN_LABEL, Session, kinds::POD},
+    cluster::{CHECK_ANNOTATION, Facts, RUN_LABEL, Session, config::ComponentConfig, kinds::POD},
     outcome::{CouldNotRun, Outcome, Stop},
 };
 
 /// What all checks of a run share. Everything that could make two runs differ comes in through this one value.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RunContext {
     /// The run's id: eight lower-case letters and digits.
     pub id: String,
@@ -34,6 +34,8 @@ pub struct RunContext {
     pub pod: serde_json::Map<String, Value>,
     /// Storage class of the suite's volume claims; the cluster's default when absent.
     pub storage_class: Option<String>,
+    /// What the configuration said of components, without their tokens: discovery goes by it.
+    pub components: BTreeMap<String, ComponentConfig>,
 }
 
 impl RunContext {

@@ -155,6 +155,18 @@ pub fn find(id: &str) -> Option<&'static Check> {
     all().find(|check| check.id == id)
 }
 
+/// The set-up of an id, among those that checks need.
+pub fn find_setup(id: &str) -> Option<&'static Setup> {
+    fn among(setups: &'static [&'static Setup], id: &str) -> Option<&'static Setup> {
+        setups.iter().find_map(|setup| {
+            (setup.id == id)
+                .then_some(*setup)
+                .or(among(setup.needs, id))
+        })
+    }
+    all().find_map(|check| among(check.needs, id))
+}
+
 setups! {
     /// A pod of the suite's own image ran: whatever needs pods builds on this, so that an image that cannot be pulled or
     /// a full cluster is named once, at once, and never as a failure of the distribution. Nobody reads its value, so

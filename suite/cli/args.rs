@@ -41,6 +41,10 @@ pub(super) enum Command {
     Sign(SignArgs),
     /// Check a result folder's signature and every file's digest
     Verify(VerifyArgs),
+    /// Make a submission of a result, if the review accepts it
+    Submit(SubmitArgs),
+    /// Decide on submissions, offline: recompute every verdict and hold the folder to every rule
+    Review(ReviewArgs),
     /// Prove that every check can fail: run each fault of the reference
     Selftest(SelftestArgs),
     /// Serve the embedded distribution and print a kubeconfig for it
@@ -264,6 +268,66 @@ pub(super) struct VerifyArgs {
     pub trust: PathBuf,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// How a review is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub(super) enum ReviewFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SubmitArgs {
+    /// The result folder
+    #[arg(value_name = "RESULTS", required_unless_present = "template")]
+    pub results: Option<PathBuf>,
+    /// Whose product it is: the file that --template prints, filled in
+    #[arg(long, value_name = "FILE", required_unless_present = "template")]
+    pub product: Option<PathBuf>,
+    /// The private key (password from COSIGN_PASSWORD or a prompt)
+    #[arg(long, value_name = "KEYFILE", required_unless_present = "template")]
+    pub key: Option<PathBuf>,
+    /// The submission's folder; reports/RELEASE/PRODUCT/VERSION when absent
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Requirements and the programme's rules from this folder instead of the embedded ones
+    #[arg(long, value_name = "DIR")]
+    pub specs: Option<PathBuf>,
+    /// Take a result of the embedded reference too: it becomes a sample, for which nobody may carry a mark
+    #[arg(long)]
+    pub allow_sample: bool,
+    /// Print a product.yaml to fill in
+    #[arg(long)]
+    pub template: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReviewFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReviewArgs {
+    /// The submissions, or bare results of the reference
+    #[arg(value_name = "DIR", required_unless_present = "rules")]
+    pub dirs: Vec<PathBuf>,
+    /// A public key that is known; may be given again. Without any, a submission's own is taken and said to be new
+    #[arg(long, value_name = "PUBFILE")]
+    pub trust: Vec<PathBuf>,
+    /// Accept a result of the embedded reference as the sample that it is
+    #[arg(long)]
+    pub allow_sample: bool,
+    /// Requirements and the programme's rules from this folder instead of the embedded ones
+    #[arg(long, value_name = "DIR")]
+    pub specs: Option<PathBuf>,
+    /// List the rules and review nothing
+    #[arg(long)]
+    pub rules: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReviewFormat,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod args;
 mod cluster_tools;
 mod doctor;
 mod keys;
+mod review;
 mod run;
 mod serve;
 mod show;
@@ -108,6 +109,8 @@ fn dispatch(cli: Cli) -> Done {
         Command::Keygen(args) => keys::keygen(&args),
         Command::Sign(args) => keys::sign(&args),
         Command::Verify(args) => keys::verify(&args),
+        Command::Submit(args) => block_on(review::submit(args)),
+        Command::Review(args) => block_on(review::review(args)),
         Command::Reference(args) => block_on(serve::reference(args)),
         Command::Cleanup(args) => block_on(cluster_tools::cleanup(args)),
         Command::Completions(args) => show::completions(&args),

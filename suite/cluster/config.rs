@@ -42,7 +42,7 @@ pub struct Config {
 }
 
 /// Where one component is.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ComponentConfig {
     /// Base URL of its HTTP API (without `/apis/…`).
@@ -208,6 +208,18 @@ impl Config {
     /// What the configuration says of one component.
     pub fn component(&self, name: &str) -> ComponentConfig {
         self.components.get(name).cloned().unwrap_or_default()
+    }
+
+    /// What the configuration says of components, without what is secret or this machine's own.
+    pub(crate) fn public_components(&self) -> BTreeMap<String, ComponentConfig> {
+        let public = |component: &ComponentConfig| ComponentConfig {
+            token: None,
+            token_file: None,
+            ..component.clone()
+        };
+        let all = self.components.iter();
+        all.map(|(name, component)| (name.clone(), public(component)))
+            .collect()
     }
 
     /// The secrets that the configuration holds.

@@ -116,13 +116,7 @@ impl Journal {
         );
         let mut tar = tar::Builder::new(gzip);
         for (name, path) in names {
-            let bytes = fs::read(path)?;
-            let mut header = tar::Header::new_gnu();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            header.set_mtime(0);
-            header.set_entry_type(tar::EntryType::Regular);
-            tar.append_data(&mut header, &name, bytes.as_slice())?;
+            append(&mut tar, &name, &fs::read(path)?)?;
         }
         tar.into_inner()?.finish()?.sync_all()?;
         fs::rename(temporary, out.join("evidence.tar.gz"))
@@ -134,7 +128,22 @@ impl Journal {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
+/// Adds a file to an archive of evidence. A reader holds the archive to these very bytes.
+pub(super) fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    name: &str,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_entry_type(tar::EntryType::Regular);
+    tar.append_data(&mut header, name, bytes)
+}
+
+/// The text of an entry: one line.
+pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes

@@ -11,4 +11,7 @@ mod space;
 pub use event::Event;
 pub use plan::{Plan, PlanError, Planned};
 pub use recording::{Recording, RecordingError};
-pub use run::{EngineError, Interrupt, RunOptions, new_run_id, own_namespace_of, run, run_plan};
+pub use run::{
+    EngineError, Interrupt, RunOptions, cluster_of, components, features, known_deviation,
+    new_run_id, not_to_run, own_namespace_of, run, run_plan,
+};

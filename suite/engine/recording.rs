@@ -1,20 +1,30 @@
 //! A run's evidence, read back, and its checks executed over it again.
 
-use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
+use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
+use sha2::{Digest, Sha256};
 
+use super::{cleanup, journal};
 use crate::{
     checks::{self, Check, Cx, RunContext, Setup, SetupResult},
-    cluster::{Evidence, Session},
+    cluster::{Config, Evidence, Facts, Session, discover::hex},
     outcome::{CouldNotRun, Outcome, Stop},
-    report::model::{self, CheckResult},
+    report::model::{self, Attempt, CheckResult},
 };
 
-/// Bounds on an archive of evidence, which may come from anybody.
-const MAX_ENTRIES: usize = 20_000;
-const MAX_UNPACKED: u64 = 512 << 20;
-const MAX_ENTRY: u64 = 64 << 20;
+/// Bounds on an archive of evidence, which may come from anybody. A run of 200 checks on a real cluster makes 400
+/// entries, 8 MB and less than a million values.
+const MAX_ENTRIES: usize = 5_000;
+const MAX_UNPACKED: u64 = 96 << 20;
+const MAX_ENTRY: u64 = 32 << 20;
+/// A value of JSON in memory is many times what it is in the file, if it is small.
+const MAX_VALUES: usize = 3_000_000;
+
+/// The context of the run.
+pub const CONTEXT: &str = "run.json";
+/// The ids of the evidence that belongs to no check: what was found, the namespace, the clean-up.
+pub const OF_THE_RUN: [&str; 3] = ["run/discovery", "run/namespace", "run/cleanup"];
 
 /// The evidence of a run.
 #[derive(Debug)]
@@ -23,6 +33,8 @@ pub struct Recording {
     pub context: Arc<RunContext>,
     /// The evidence, by its path in the archive.
     pub evidence: BTreeMap<String, Evidence>,
+    /// SHA-256 of each entry, by its path, lower-case hexadecimal.
+    pub digests: BTreeMap<String, String>,
 }
 
 /// Why an archive of evidence cannot be used.
@@ -34,6 +46,9 @@ pub enum RecordingError {
     /// It breaks a bound.
     #[error("the evidence is too large: {0}")]
     TooLarge(String),
+    /// It is not packed as a run packs it.
+    #[error("the archive of evidence is not as a run packs it: {0}")]
+    NotAsPacked(String),
     /// An entry is not what it should be.
     #[error("the evidence entry `{name}` is not valid: {why}")]
     Entry {
@@ -50,12 +65,46 @@ impl Recording {
         Self::unpack(std::fs::File::open(path)?)
     }
 
-    /// Reads an archive of evidence, within bounds on everything.
-    pub fn unpack(reader: impl Read) -> Result<Self, RecordingError> {
-        let limited = flate2::read::GzDecoder::new(reader).take(MAX_UNPACKED);
-        let mut archive = tar::Archive::new(limited);
+    /// Reads an archive of evidence, within bounds on everything. It must be, to the byte, what a run of this suite
+    /// packs: nothing in it is left unread.
+    pub fn unpack(mut reader: impl Read) -> Result<Self, RecordingError> {
+        let mut packed = Vec::new();
+        reader
+            .by_ref()
+            .take(MAX_UNPACKED)
+            .read_to_end(&mut packed)?;
+        let mut gzip = flate2::bufread::GzDecoder::new(packed.as_slice());
+        let mut unpacked = Vec::new();
+        gzip.by_ref()
+            .take(MAX_UNPACKED + 1)
+            .read_to_end(&mut unpacked)?;
+        if unpacked.len() as u64 > MAX_UNPACKED {
+            return Err(RecordingError::TooLarge(format!(
+                "more than {MAX_UNPACKED} bytes unpacked"
+            )));
+        }
+        let plain = gzip.header().is_some_and(|header| {
+            header.mtime() == 0
+                && header.filename().is_none()
+                && header.comment().is_none()
+                && header.extra().is_none()
+        });
+        if !plain || !gzip.into_inner().is_empty() {
+            return Err(RecordingError::NotAsPacked(
+                "there is something before or after the archive".to_owned(),
+            ));
+        }
+        Self::of_tar(&unpacked)
+    }
+
+    fn of_tar(bytes: &[u8]) -> Result<Self, RecordingError> {
+        let mut archive = tar::Archive::new(bytes);
+        let mut packed = Compared(bytes);
+        let mut again = tar::Builder::new(&mut packed);
+        let mut values = 0;
         let mut context = None;
         let mut evidence = BTreeMap::new();
+        let mut digests = BTreeMap::<String, String>::new();
         for (index, entry) in archive.entries()?.enumerate() {
             let mut entry = entry?;
             let name = entry.path()?.to_string_lossy().into_owned();
@@ -79,28 +128,68 @@ impl Recording {
             }
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes)?;
-            if name == "run.json" {
-                context = Some(serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?);
-                continue;
-            }
-            let one: Evidence = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-            if name != Evidence::path(&one.id, one.attempt) {
-                return Err(bad(format!(
-                    "it holds the evidence of `{}`, attempt {}",
-                    one.id, one.attempt
+            values += bytes
+                .iter()
+                .filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{'))
+                .count();
+            if values > MAX_VALUES {
+                return Err(RecordingError::TooLarge(format!(
+                    "more than {MAX_VALUES} values"
                 )));
             }
-            if evidence.insert(name.clone(), one).is_some() {
-                return Err(bad("it is there twice".to_owned()));
+            let earlier = digests.last_key_value().map(|(last, _)| last.as_str());
+            if earlier.is_some_and(|last| last >= name.as_str()) {
+                return Err(bad("it is there twice, or out of order".to_owned()));
+            }
+            digests.insert(name.clone(), hex(&Sha256::digest(&bytes)));
+            let written = if name == CONTEXT {
+                let read: RunContext =
+                    serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+                let written = journal::to_json(&read);
+                context = Some(read);
+                written
+            } else {
+                let one: Evidence =
+                    serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+                if name != Evidence::path(&one.id, one.attempt) {
+                    return Err(bad(format!(
+                        "it holds the evidence of `{}`, attempt {}",
+                        one.id, one.attempt
+                    )));
+                }
+                let written = journal::to_json(&one);
+                evidence.insert(name.clone(), one);
+                written
+            };
+            if written != bytes {
+                return Err(bad(
+                    "it holds something that a run does not write, or not as it writes it"
+                        .to_owned(),
+                ));
+            }
+            if journal::append(&mut again, &name, &bytes).is_err() {
+                return Err(bad("it is not packed as a run packs it".to_owned()));
             }
         }
+        if again.finish().is_err() {
+            return Err(RecordingError::NotAsPacked(
+                "it does not end as a run ends it".to_owned(),
+            ));
+        }
+        drop(again);
+        if !packed.0.is_empty() {
+            return Err(RecordingError::NotAsPacked(
+                "there is something behind its end".to_owned(),
+            ));
+        }
         let context: RunContext = context.ok_or_else(|| RecordingError::Entry {
-            name: "run.json".to_owned(),
+            name: CONTEXT.to_owned(),
             why: "it is missing".to_owned(),
         })?;
         Ok(Self {
             context: Arc::new(context),
             evidence,
+            digests,
         })
     }
 
@@ -120,17 +209,7 @@ impl Recording {
         let started = session.started_ms();
         let cx = Cx::new(session, Arc::clone(&self.context), setups);
         let outcome = guarded(check.prove(&cx)).await;
-        let outcome = match outcome {
-            // What was recorded and never asked for again is no evidence of this outcome.
-            Ok(()) if cx.session.unused() > 0 => Err(Stop::CouldNotRun(
-                CouldNotRun::EvidenceMissing,
-                format!(
-                    "{} recorded exchanges were not asked for again",
-                    cx.session.unused()
-                ),
-            )),
-            other => other,
-        };
+        let outcome = outcome.and_then(|()| all_used(&cx.session));
         Some(Replayed {
             outcome,
             started,
@@ -140,44 +219,16 @@ impl Recording {
 
     /// Executes a check again and compares it with its result, to the byte. The error says what differs.
     pub async fn judge(&self, result: &CheckResult) -> Result<(), String> {
-        let evidence = result
-            .evidence
-            .as_ref()
-            .ok_or("the result names no evidence")?;
-        let check =
-            checks::find(&result.id).ok_or("this version of the suite has no such check")?;
-        let attempt = self
-            .evidence
-            .get(&evidence.path)
-            .ok_or("the evidence that it names is not there")?
-            .attempt;
-        if evidence.path != Evidence::path(check.id, attempt) {
-            return Err(format!(
-                "the evidence `{}` is not this check's",
-                evidence.path
-            ));
-        }
-        let applicable = matches!(
-            result.outcome,
-            model::Outcome::Passed | model::Outcome::Failed
-        ) || !self.evidence[&evidence.path].exchanges.is_empty();
-        if !applicable && self.evidence[&evidence.path].uses.is_empty() {
-            // Nothing was asked: the outcome follows from the facts, not from exchanges.
+        let evidence = result.evidence.as_ref();
+        let Some(replayed) = self.again(&result.id, evidence, result.outcome).await? else {
             return Ok(());
-        }
-        let replayed = self
-            .replay(check, attempt)
-            .await
-            .ok_or("there is no evidence of it")?;
+        };
         let again = result.clone().ended(&replayed.outcome);
-        let seconds = model::seconds(std::time::Duration::from_millis(
-            replayed.ended - replayed.started,
-        ));
-        for (what, seen, said) in [
+        differ([
             (
                 "outcome",
-                format!("{}", again.outcome),
-                format!("{}", result.outcome),
+                again.outcome.to_string(),
+                result.outcome.to_string(),
             ),
             (
                 "reason",
@@ -206,42 +257,241 @@ impl Recording {
             ),
             (
                 "seconds",
-                format!("{seconds}"),
-                format!("{}", result.seconds),
+                replayed.seconds().to_string(),
+                result.seconds.to_string(),
             ),
-        ] {
-            if seen != said {
-                return Err(format!(
-                    "its {what} is {said} in the result and {seen} over the evidence"
-                ));
-            }
+        ])
+    }
+
+    /// The same for an earlier attempt at a check.
+    pub async fn judge_attempt(
+        &self,
+        check: &CheckResult,
+        attempt: &Attempt,
+    ) -> Result<(), String> {
+        let evidence = attempt.evidence.as_ref();
+        let Some(replayed) = self.again(&check.id, evidence, attempt.outcome).await? else {
+            return Ok(());
+        };
+        let again = check.clone().ended(&replayed.outcome);
+        differ([
+            (
+                "earlier outcome",
+                again.outcome.to_string(),
+                attempt.outcome.to_string(),
+            ),
+            (
+                "earlier reason",
+                format!("{:?}", again.reason),
+                format!("{:?}", attempt.reason),
+            ),
+            (
+                "earlier message",
+                format!("{:?}", again.message),
+                format!("{:?}", attempt.message),
+            ),
+            (
+                "earlier seconds",
+                replayed.seconds().to_string(),
+                attempt.seconds.to_string(),
+            ),
+        ])
+    }
+
+    /// Executes a check again over the evidence that its result names. `None`: it was not executed, since what was
+    /// known before decided it.
+    async fn again(
+        &self,
+        id: &str,
+        evidence: Option<&model::Evidence>,
+        outcome: model::Outcome,
+    ) -> Result<Option<Replayed>, String> {
+        let named = evidence.ok_or("the result names no evidence")?;
+        let check = checks::find(id).ok_or("this version of the suite has no such check")?;
+        let evidence = self
+            .evidence
+            .get(&named.path)
+            .ok_or("the evidence that it names is not there")?;
+        if named.path != Evidence::path(check.id, evidence.attempt) {
+            return Err(format!("the evidence `{}` is not this check's", named.path));
         }
-        Ok(())
+        let executed = matches!(outcome, model::Outcome::Passed | model::Outcome::Failed);
+        if !executed && evidence.exchanges.is_empty() && evidence.uses.is_empty() {
+            return Ok(None);
+        }
+        let replayed = self.replay(check, evidence.attempt).await;
+        replayed
+            .map(Some)
+            .ok_or_else(|| "there is no evidence of it".to_owned())
+    }
+
+    /// Makes a set-up again over its evidence and compares it with its result. The error says what differs.
+    pub async fn judge_setup(&self, result: &model::SetupResult) -> Result<(), String> {
+        let evidence = result
+            .evidence
+            .as_ref()
+            .ok_or("the result names no evidence")?;
+        let setup =
+            checks::find_setup(&result.id).ok_or("this version of the suite has no such set-up")?;
+        let attempt = self
+            .evidence
+            .get(&evidence.path)
+            .ok_or("the evidence that it names is not there")?
+            .attempt;
+        if evidence.path != Evidence::path(setup.id, attempt) {
+            return Err(format!(
+                "the evidence `{}` is not this set-up's",
+                evidence.path
+            ));
+        }
+        let made = self.made(setup, attempt).await;
+        if made.unused > 0 && made.result.value.is_ok() {
+            return Err(format!(
+                "{} recorded exchanges were not asked for again",
+                made.unused
+            ));
+        }
+        let message = made.result.value.as_ref().err();
+        let message = message.map(|stop| stop.message().to_owned());
+        let seconds = model::seconds(Duration::from_millis(
+            made.ended.saturating_sub(made.started),
+        ));
+        let outcome = model::Outcome::from(&made.result.value);
+        differ([
+            ("outcome", outcome.to_string(), result.outcome.to_string()),
+            (
+                "message",
+                format!("{message:?}"),
+                format!("{:?}", result.message),
+            ),
+            ("seconds", seconds.to_string(), result.seconds.to_string()),
+        ])
+    }
+
+    /// What a set-up's attempt gave.
+    pub async fn value(
+        &self,
+        setup: &'static Setup,
+        attempt: u32,
+    ) -> Outcome<Arc<serde_json::Value>> {
+        self.made(setup, attempt).await.result.value
+    }
+
+    /// Looks at the cluster again as it was recorded.
+    pub async fn facts(&self, attempt: u32) -> Outcome<Facts> {
+        let session = self.of_the_run("run/discovery", attempt)?;
+        let config = Config {
+            components: self.context.components.clone(),
+            ..Config::default()
+        };
+        let mut facts = Facts::discover(&session, &config).await?;
+        drop(facts.ask_pipelines(&session).await);
+        all_used(&session)?;
+        Ok(facts)
+    }
+
+    /// Cleans up again as it was recorded: what was left.
+    pub async fn leftovers(&self, attempt: u32) -> Outcome<Vec<String>> {
+        let session = self.of_the_run("run/cleanup", attempt)?;
+        let cx = Cx::new(session, Arc::clone(&self.context), BTreeMap::new());
+        // A namespace of the run's own has the run's name.
+        let own = self.context.namespace == format!("kfc-{}", self.context.id);
+        let left = cleanup::clean(&cx, own).await?;
+        all_used(&cx.session)?;
+        Ok(left)
+    }
+
+    fn of_the_run(&self, id: &str, attempt: u32) -> Outcome<Session> {
+        let path = Evidence::path(id, attempt);
+        let evidence = self.evidence.get(&path).ok_or_else(|| {
+            Stop::CouldNotRun(
+                CouldNotRun::EvidenceMissing,
+                format!("there is no evidence `{path}`"),
+            )
+        })?;
+        Ok(Session::replay(evidence))
     }
 
     fn setup<'a>(&'a self, setup: &'static Setup, attempt: u32) -> BoxFuture<'a, SetupResult> {
-        async move {
-            let Some(evidence) = self.evidence.get(&Evidence::path(setup.id, attempt)) else {
-                let why = format!("there is no evidence of `{}`, attempt {attempt}", setup.id);
-                return SetupResult {
+        async move { self.made(setup, attempt).await.result }.boxed()
+    }
+
+    async fn made(&self, setup: &'static Setup, attempt: u32) -> Made {
+        let Some(evidence) = self.evidence.get(&Evidence::path(setup.id, attempt)) else {
+            let why = format!("there is no evidence of `{}`, attempt {attempt}", setup.id);
+            return Made {
+                result: SetupResult {
                     value: Err(Stop::CouldNotRun(CouldNotRun::EvidenceMissing, why)),
                     attempt,
-                };
+                },
+                started: 0,
+                ended: 0,
+                unused: 0,
             };
-            let mut setups = BTreeMap::new();
-            for need in setup.needs {
-                let used = evidence
-                    .uses
-                    .iter()
-                    .find(|(id, _)| id == need.id)
-                    .map_or(1, |(_, attempt)| *attempt);
-                setups.insert(need.id, self.setup(need, used).await);
-            }
-            let cx = Cx::new(Session::replay(evidence), Arc::clone(&self.context), setups);
-            let value = guarded(setup.make(&cx)).await.map(Arc::new);
-            SetupResult { value, attempt }
+        };
+        let mut setups = BTreeMap::new();
+        for need in setup.needs {
+            let used = evidence
+                .uses
+                .iter()
+                .find(|(id, _)| id == need.id)
+                .map_or(1, |(_, attempt)| *attempt);
+            setups.insert(need.id, self.setup(need, used).await);
         }
-        .boxed()
+        let cx = Cx::new(Session::replay(evidence), Arc::clone(&self.context), setups);
+        let value = guarded(setup.make(&cx)).await.map(Arc::new);
+        Made {
+            result: SetupResult { value, attempt },
+            started: cx.session.started_ms(),
+            ended: cx.session.now_ms(),
+            unused: cx.session.unused(),
+        }
+    }
+}
+
+/// A set-up made again.
+struct Made {
+    result: SetupResult,
+    started: u64,
+    ended: u64,
+    unused: usize,
+}
+
+/// What was recorded and never asked for again is no evidence.
+fn all_used(session: &Session) -> Outcome {
+    match session.unused() {
+        0 => Ok(()),
+        unused => Err(Stop::CouldNotRun(
+            CouldNotRun::EvidenceMissing,
+            format!("{unused} recorded exchanges were not asked for again"),
+        )),
+    }
+}
+
+/// The first of several values that is one thing over the evidence and another in the result.
+fn differ<const N: usize>(values: [(&str, String, String); N]) -> Result<(), String> {
+    match values.into_iter().find(|(_, seen, said)| seen != said) {
+        None => Ok(()),
+        Some((what, seen, said)) => Err(format!(
+            "its {what} is {said} in the result and {seen} over the evidence"
+        )),
+    }
+}
+
+/// Takes what is written for as long as it is what is expected.
+struct Compared<'a>(&'a [u8]);
+
+impl std::io::Write for Compared<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self
+            .0
+            .strip_prefix(bytes)
+            .ok_or(std::io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -254,6 +504,15 @@ pub struct Replayed {
     pub started: u64,
     /// When it saw its last answer.
     pub ended: u64,
+}
+
+impl Replayed {
+    /// How long it took, as results say it.
+    fn seconds(&self) -> f64 {
+        model::seconds(Duration::from_millis(
+            self.ended.saturating_sub(self.started),
+        ))
+    }
 }
 
 /// Names that stay inside: relative, forward slashes, no `..`, printable.

@@ -424,6 +424,7 @@ async fn follow(
             .collect(),
         pod: pod_settings(&options.config),
         storage_class: options.config.storage_class.clone(),
+        components: options.config.public_components(),
     });
     let journal = match &options.out {
         Some(out) => {
@@ -610,7 +611,7 @@ async fn stopped_now(interrupt: &mut watch::Receiver<Interrupt>) {
 }
 
 /// Why a requirement is not checked on this cluster at all.
-fn not_to_run(
+pub fn not_to_run(
     requirement: &Requirement,
     release: &crate::spec::ReleaseName,
     facts: &Facts,
@@ -873,7 +874,7 @@ fn result_of(requirement: &Requirement, started: Timestamp, took: Duration) -> C
 }
 
 /// The upstream defect that explains a failure on the versions that were found.
-fn known_deviation(requirement: &Requirement, facts: &Facts) -> Option<model::KnownDeviation> {
+pub fn known_deviation(requirement: &Requirement, facts: &Facts) -> Option<model::KnownDeviation> {
     requirement.deviations.iter().find_map(|deviation| {
         let version = facts
             .components
@@ -1056,7 +1057,6 @@ impl Draft {
                 model::seconds(options.timeouts.get(named.name)),
             );
         }
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let results = Results {
             api_version: model::ApiVersion::V1,
             kind: model::Kind::Results,
@@ -1093,31 +1093,14 @@ impl Draft {
                     kept: kept.checks.iter().map(|c| c.id.clone()).collect(),
                 }),
             },
-            cluster: model::Cluster {
-                version: some(&facts.kubernetes),
-                platform: some(&facts.platform),
-                architecture: some(&facts.architectures.join(",")),
-                id_digest: some(&facts.cluster_digest),
-            },
+            cluster: cluster_of(facts),
             components: components(plan, facts),
             verdict: model::Verdict::Incomplete,
             reasons: Vec::new(),
             totals: IndexMap::new(),
             checks: kept.map(|kept| kept.checks.clone()).unwrap_or_default(),
             setups: Vec::new(),
-            features: facts
-                .features
-                .iter()
-                .map(|(name, f)| {
-                    (
-                        name.clone(),
-                        model::Feature {
-                            present: f.found,
-                            how: f.how.clone(),
-                        },
-                    )
-                })
-                .collect(),
+            features: features(facts),
             images: vec![model::Image {
                 name: context.image.clone(),
                 digest: None,
@@ -1202,8 +1185,30 @@ impl Draft {
     }
 }
 
+/// What the result says of the cluster.
+pub fn cluster_of(facts: &Facts) -> model::Cluster {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    model::Cluster {
+        version: some(&facts.kubernetes),
+        platform: some(&facts.platform),
+        architecture: some(&facts.architectures.join(",")),
+        id_digest: some(&facts.cluster_digest),
+    }
+}
+
+/// What the result says of optional capabilities.
+pub fn features(facts: &Facts) -> IndexMap<String, model::Feature> {
+    let feature = |found: &cluster::discover::Feature| model::Feature {
+        present: found.found,
+        how: found.how.clone(),
+    };
+    let all = facts.features.iter();
+    all.map(|(name, found)| (name.clone(), feature(found)))
+        .collect()
+}
+
 /// What the result says of the components that the plan is about.
-fn components(plan: &Plan, facts: &Facts) -> Vec<model::Component> {
+pub fn components(plan: &Plan, facts: &Facts) -> Vec<model::Component> {
     let mut names: Vec<&str> = Vec::new();
     for planned in &plan.items {
         let name = planned.requirement.component().as_str();

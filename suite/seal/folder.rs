@@ -374,7 +374,12 @@ fn sha256(folder: &Path, name: &str) -> Result<String, FolderError> {
     }
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// The SHA-256 of bytes, lower-case hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -1,0 +1,205 @@
+//! What decides on a submission, by the same code for its vendor, a bot and a reviewer, without any network.
+//!
+//! A submission is somebody's claim. Nothing in it is believed that can be made again: every verdict is recomputed by
+//! executing the checks over the recorded exchanges, and every other file follows from the results to the byte. What
+//! remains to be believed is that the exchanges were had with the product's cluster; a signature says who claims it.
+//!
+//! A review first [opens](open) the folder, one gate after the other: whoever stands before a closed one is told why and
+//! sees no further. What is open then has to satisfy every [rule](rules), and each broken one is named.
+
+mod case;
+mod open;
+mod policy;
+mod render;
+mod rules;
+mod submit;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+pub use render::{markdown, text};
+pub use submit::{SubmitError, Submitted, submit};
+
+use crate::report::model::{Target, Totals};
+use crate::seal::PublicKey;
+use crate::seal::submission::Record;
+use crate::spec::Specs;
+use case::Case;
+
+/// What a review goes by.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// The requirements and the programme's rules.
+    pub specs: &'a Specs,
+    /// The keys that are known; with none, a submission's own is taken and said to be new.
+    pub trust: Vec<PublicKey>,
+    /// Whether a result of the embedded reference may be accepted, as the sample that it is.
+    pub allow_sample: bool,
+    /// The time of the review.
+    pub now: Timestamp,
+    /// Where the folder is to be, if it is not there yet.
+    pub place: Option<PathBuf>,
+}
+
+impl Options<'static> {
+    /// Those of this program, now.
+    pub fn new() -> Self {
+        Self {
+            specs: Specs::embedded(),
+            trust: Vec::new(),
+            allow_sample: false,
+            now: Timestamp::now(),
+            place: None,
+        }
+    }
+}
+
+impl Default for Options<'static> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a review comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything that a program can decide is as it must be.
+    Accepted,
+    /// At least one rule is broken.
+    Refused,
+    /// This program cannot judge it: another version made it.
+    NoVerdict,
+}
+
+impl Verdict {
+    /// The word in texts.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::NoVerdict => "no verdict",
+        }
+    }
+
+    /// The exit code of a review that ends with it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Accepted => 0,
+            Self::Refused => 1,
+            Self::NoVerdict => 3,
+        }
+    }
+}
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The rule's id, like `results/totals`.
+    pub rule: &'static str,
+    /// What it asks for.
+    pub title: &'static str,
+    /// What is wrong, in a sentence fit to print.
+    pub message: String,
+}
+
+/// What a submission is about, as far as it could be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// The run's id.
+    pub run: String,
+    /// What was checked.
+    pub target: Option<Target>,
+    /// The profile.
+    pub profile: String,
+    /// The Kubeflow release.
+    pub release: String,
+    /// The Kubernetes version.
+    pub kubernetes: Option<String>,
+    /// Version of the suite.
+    pub suite: String,
+    /// Numbers of checks by outcome.
+    pub totals: Totals,
+    /// The product, and for how long its result counts.
+    pub submission: Option<Record>,
+    /// The key that signed, by its name in bundles.
+    pub key: String,
+    /// Whether that key was among those that are known.
+    pub key_known: bool,
+}
+
+/// The outcome of a review.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Review {
+    /// The folder.
+    pub folder: String,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// Whether it is only a sample, for which nobody may carry a mark.
+    pub sample: bool,
+    /// What it is about; absent where that could not be read.
+    pub about: Option<About>,
+    /// The broken rules.
+    pub refusals: Vec<Refusal>,
+    /// The ids of the rules that hold.
+    pub held: Vec<&'static str>,
+    /// What only a person can decide, once it is accepted.
+    pub left_to_people: Vec<String>,
+}
+
+impl Review {
+    /// Whether a rule is broken.
+    pub fn refuses(&self, rule: &str) -> bool {
+        self.refusals.iter().any(|refusal| refusal.rule == rule)
+    }
+}
+
+/// Every rule: id and title, in the order in which they are applied.
+pub fn all_rules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let gates = open::GATES.iter().map(|gate| (gate.id, gate.title));
+    gates.chain(every_rule().map(|rule| (rule.id, rule.title)))
+}
+
+fn every_rule() -> impl Iterator<Item = &'static case::Rule> {
+    rules::RULES.iter().chain(policy::RULES)
+}
+
+/// Reviews a folder: a submission, or the bare result of a run on the reference.
+pub async fn review(folder: &Path, options: &Options<'_>) -> Review {
+    let mut review = Review {
+        folder: folder.display().to_string(),
+        verdict: Verdict::Refused,
+        sample: false,
+        about: None,
+        refusals: Vec::new(),
+        held: Vec::new(),
+        left_to_people: Vec::new(),
+    };
+    let opened = match open::open(folder, options, &mut review.held) {
+        Ok(opened) => opened,
+        Err(closed) => {
+            review.verdict = closed.verdict;
+            review.refusals.push(closed.refusal);
+            return review;
+        }
+    };
+    let case = Case::new(opened, options).await;
+    review.sample = case.is_sample();
+    review.about = Some(case.about());
+    for rule in every_rule().filter(|rule| rule.applies(&case)) {
+        let broken = (rule.find)(&case);
+        if broken.is_empty() {
+            review.held.push(rule.id);
+        }
+        review.refusals.extend(case::refusals(rule, broken));
+    }
+    if review.refusals.is_empty() {
+        review.verdict = Verdict::Accepted;
+        review.left_to_people = policy::left_to_people(&case);
+    }
+    review
+}
