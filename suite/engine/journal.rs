@@ -110,11 +110,7 @@ impl Journal {
             .collect();
         names.sort();
         let temporary = out.join("evidence.tar.gz.tmp");
-        let gzip = flate2::GzBuilder::new().mtime(0).write(
-            fs::File::create(&temporary)?,
-            flate2::Compression::default(),
-        );
-        let mut tar = tar::Builder::new(gzip);
+        let mut tar = tar::Builder::new(gzip(fs::File::create(&temporary)?));
         for (name, path) in names {
             append(&mut tar, &name, &fs::read(path)?)?;
         }
@@ -126,6 +122,12 @@ impl Journal {
     pub(super) fn remove(out: &Path) -> io::Result<()> {
         fs::remove_dir_all(out.join(JOURNAL))
     }
+}
+
+/// Compresses an archive of evidence; nothing in it depends on when.
+pub(super) fn gzip<W: Write>(to: W) -> flate2::write::GzEncoder<W> {
+    let compression = flate2::Compression::default();
+    flate2::GzBuilder::new().mtime(0).write(to, compression)
 }
 
 /// Adds a file to an archive of evidence. A reader holds the archive to these very bytes.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration
 use futures::{FutureExt, future::BoxFuture};
 use sha2::{Digest, Sha256};
 
-use super::{cleanup, journal};
+use super::{cleanup, journal, own_namespace_of};
 use crate::{
     checks::{self, Check, Cx, RunContext, Setup, SetupResult},
     cluster::{Config, Evidence, Facts, Session, discover::hex},
@@ -95,6 +95,27 @@ impl Recording {
             ));
         }
         Self::of_tar(&unpacked)
+    }
+
+    /// Packs the evidence as a run does.
+    pub fn pack(&self) -> Result<Vec<u8>, RecordingError> {
+        let mut entries: Vec<(&str, Vec<u8>)> = self
+            .evidence
+            .iter()
+            .map(|(path, evidence)| (path.as_str(), journal::to_json(evidence)))
+            .collect();
+        entries.push((CONTEXT, journal::to_json(self.context.as_ref())));
+        entries.sort();
+        let mut tar = tar::Builder::new(journal::gzip(Vec::new()));
+        for (name, bytes) in entries {
+            journal::append(&mut tar, name, &bytes)?;
+        }
+        Ok(tar.into_inner()?.finish()?)
+    }
+
+    /// SHA-256 of a piece of evidence as it is packed, lower-case hexadecimal.
+    pub fn digest(evidence: &Evidence) -> String {
+        hex(&Sha256::digest(journal::to_json(evidence)))
     }
 
     fn of_tar(bytes: &[u8]) -> Result<Self, RecordingError> {
@@ -392,11 +413,10 @@ impl Recording {
 
     /// Cleans up again as it was recorded: what was left.
     pub async fn leftovers(&self, attempt: u32) -> Outcome<Vec<String>> {
-        let session = self.of_the_run("run/cleanup", attempt)?;
+        let session = self.of_the_run("run/cleanup", attempt)?.in_any_order();
         let cx = Cx::new(session, Arc::clone(&self.context), BTreeMap::new());
-        // A namespace of the run's own has the run's name.
-        let own = self.context.namespace == format!("kfc-{}", self.context.id);
-        let left = cleanup::clean(&cx, own).await?;
+        let own = self.context.namespace == own_namespace_of(&self.context.id);
+        let left = cleanup::clean(&cx, own).await;
         all_used(&cx.session)?;
         Ok(left)
     }

@@ -288,7 +288,7 @@ fn signature_key(opening: &mut Opening) -> Pass {
                 "a bare result does not hold the key that signed it; name that with --trust",
             ));
         }
-        (None, [key]) => Some((key.clone(), true)),
+        (None, [key]) => Some((*key, true)),
         (None, trust) => {
             let attestation = attestation().map_err(no)?;
             let signs =
@@ -296,7 +296,7 @@ fn signature_key(opening: &mut Opening) -> Pass {
             let Some(key) = trust.iter().find(signs) else {
                 return Err(no("none of the trusted keys signed it"));
             };
-            Some((key.clone(), true))
+            Some((*key, true))
         }
     };
     Ok(())

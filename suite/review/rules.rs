@@ -21,7 +21,7 @@ const SKEW: SignedDuration = SignedDuration::from_mins(10);
 /// How far the clocks of a cluster and of a run may be apart. More than a wrong time zone is no accident.
 const CLUSTER_SKEW: SignedDuration = SignedDuration::from_hours(15);
 /// Exchanges that a network could not have had: so many answers in a millisecond, over the whole run.
-const ANSWERS_PER_MS: u64 = 5;
+const ANSWERS_PER_MS: u64 = 20;
 /// What the nodes of the embedded reference say of themselves.
 const REFERENCE_NODE: &str = "kfconform reference";
 
@@ -765,7 +765,7 @@ fn at(case: &Case, ms: u64) -> Option<Timestamp> {
 fn deadlines(case: &Case) -> Vec<String> {
     let context = &case.recording.context;
     let limit = |id: &str| match id {
-        "run/discovery" => Some(std::time::Duration::from_mins(1)),
+        "run/discovery" => Some(std::time::Duration::from_secs(60)),
         "run/namespace" => Some(context.timeout("namespace") * 2),
         "run/cleanup" => Some(context.timeout("cleanup") * 2),
         id if id.starts_with("setup/") => checks::find_setup(id).map(|setup| setup.limit),

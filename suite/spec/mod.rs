@@ -197,6 +197,13 @@ impl Specs {
         &self.program
     }
 
+    /// The same requirements under another programme.
+    #[must_use]
+    pub fn with_program(mut self, program: Program) -> Specs {
+        self.program = program;
+        self
+    }
+
     /// SHA-256, in hexadecimal digits, over what decides on a verdict: the requirements, profiles and releases.
     /// It is the same for the embedded files and for the same files in a folder. The programme is left out,
     /// since it lists the digests of released specs.
