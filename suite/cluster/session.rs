@@ -63,6 +63,8 @@ struct State {
     recorded: Vec<Exchange>,
     /// Replay: how many exchanges were taken.
     position: usize,
+    /// Replay: whether a stream was followed further, or less far, than it was recorded.
+    strayed: bool,
 }
 
 impl Session {
@@ -122,11 +124,15 @@ impl Session {
         self.deadline
     }
 
-    /// Replay only: the number of recorded exchanges that were not asked for again.
+    /// Replay only: the number of recorded exchanges that were not asked for again, a stream that was not followed as
+    /// it was recorded among them.
     pub fn unused(&self) -> usize {
         match &self.mode {
             Mode::Live(_) => 0,
-            Mode::Replay(tape) => tape.len().saturating_sub(self.state().position),
+            Mode::Replay(tape) => {
+                let state = self.state();
+                tape.len().saturating_sub(state.position) + usize::from(state.strayed)
+            }
         }
     }
 
@@ -299,7 +305,7 @@ impl Session {
     fn next_recorded(&self, tape: &[Exchange], asked: &Asked) -> Result<Exchange, TransportError> {
         let mut state = self.state();
         match tape.get(state.position) {
-            Some(exchange) if super::redact::same(&exchange.asked, asked) => {
+            Some(exchange) if !state.strayed && super::redact::same(&exchange.asked, asked) => {
                 state.position += 1;
                 Ok(exchange.clone())
             }
@@ -391,7 +397,9 @@ impl Watch<'_> {
                 let (ended, end) = (*ended, *end);
                 self.source = Source::Done;
                 // A check that wants more than was taken then does something else than it did.
-                if ended != Ended::Taken {
+                if ended == Ended::Taken {
+                    self.session.state().strayed = true;
+                } else {
                     self.session.advance(end);
                 }
                 None
@@ -433,6 +441,12 @@ impl Watch<'_> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
+        if let Source::Replay { lines, ended, .. } = &self.source
+            && (lines.len() > 0 || *ended != Ended::Taken)
+        {
+            // So does one that has seen enough before it had.
+            self.session.state().strayed = true;
+        }
         self.finish();
     }
 }
