@@ -53,6 +53,7 @@ pub struct Session {
 enum Mode {
     Live(Arc<Door>),
     Replay(Vec<Exchange>),
+    ReplayInAnyOrder(Vec<Exchange>),
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +64,8 @@ struct State {
     recorded: Vec<Exchange>,
     /// Replay: how many exchanges were taken.
     position: usize,
+    /// Replay in any order: which exchanges were taken.
+    taken: std::collections::BTreeSet<usize>,
     /// Replay: whether a stream was followed further, or less far, than it was recorded.
     strayed: bool,
 }
@@ -99,6 +102,15 @@ impl Session {
         }
     }
 
+    /// The same for code that sends several requests at once of its own: each finds its first answer that is left.
+    #[must_use]
+    pub fn in_any_order(mut self) -> Self {
+        if let Mode::Replay(tape) = self.mode {
+            self.mode = Mode::ReplayInAnyOrder(tape);
+        }
+        self
+    }
+
     /// The id of the check or set-up.
     pub fn id(&self) -> &str {
         &self.id
@@ -129,7 +141,7 @@ impl Session {
     pub fn unused(&self) -> usize {
         match &self.mode {
             Mode::Live(_) => 0,
-            Mode::Replay(tape) => {
+            Mode::Replay(tape) | Mode::ReplayInAnyOrder(tape) => {
                 let state = self.state();
                 tape.len().saturating_sub(state.position) + usize::from(state.strayed)
             }
@@ -211,7 +223,7 @@ impl Session {
                 }
                 answers
             }
-            Mode::Replay(tape) => requests
+            Mode::Replay(tape) | Mode::ReplayInAnyOrder(tape) => requests
                 .iter()
                 .map(|request| self.recorded(tape, &request.asked))
                 .collect(),
@@ -261,7 +273,7 @@ impl Session {
                     }
                 }
             }
-            Mode::Replay(tape) => {
+            Mode::Replay(tape) | Mode::ReplayInAnyOrder(tape) => {
                 let exchange = self.next_recorded(tape, &request.asked)?;
                 match exchange.reply {
                     Reply::Lines { lines, ended } => Ok(Watch {
@@ -304,6 +316,17 @@ impl Session {
 
     fn next_recorded(&self, tape: &[Exchange], asked: &Asked) -> Result<Exchange, TransportError> {
         let mut state = self.state();
+        if let Mode::ReplayInAnyOrder(_) = self.mode {
+            let mut left = tape
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| !state.taken.contains(i));
+            let found = left.find(|(_, exchange)| super::redact::same(&exchange.asked, asked));
+            let (at, exchange) = found.ok_or_else(|| TransportError::NotRecorded(asked.line()))?;
+            state.taken.insert(at);
+            state.position += 1;
+            return Ok(exchange.clone());
+        }
         match tape.get(state.position) {
             Some(exchange) if !state.strayed && super::redact::same(&exchange.asked, asked) => {
                 state.position += 1;

@@ -716,7 +716,9 @@ fn exchange_times(case: &Case) -> Vec<String> {
         }
         for exchange in evidence.exchanges.iter().chain(&evidence.collected) {
             let what = || format!("`{path}`: {}", exchange.asked.line());
-            if exchange.at < last || exchange.end < exchange.at {
+            // A clean-up does several things at once, and records each when it is done.
+            let ordered = exchange.at >= last || evidence.id == "run/cleanup";
+            if !ordered || exchange.end < exchange.at {
                 broken.push(format!("{} is out of order", what()));
             }
             last = exchange.at;
