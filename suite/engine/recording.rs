@@ -10,7 +10,10 @@ use crate::{
     checks::{self, Check, Cx, RunContext, Setup, SetupResult},
     cluster::{Config, Evidence, Facts, Session, discover::hex},
     outcome::{CouldNotRun, Outcome, Stop},
-    report::model::{self, Attempt, CheckResult},
+    report::{
+        model::{self, Attempt, CheckResult},
+        text::{MAX_TEXT, bounded},
+    },
 };
 
 /// Bounds on an archive of evidence, which may come from anybody. A run of 200 checks on a real cluster makes 400
@@ -373,7 +376,8 @@ impl Recording {
             ));
         }
         let message = made.result.value.as_ref().err();
-        let message = message.map(|stop| stop.message().to_owned());
+        let message =
+            message.map(|stop| bounded(stop.message(), MAX_TEXT, "the evidence").into_owned());
         let seconds = model::seconds(Duration::from_millis(
             made.ended.saturating_sub(made.started),
         ));

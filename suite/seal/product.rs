@@ -435,6 +435,17 @@ kubeflowRelease: \"26.03\"
     }
 
     #[test]
+    fn the_schema_file_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/schema/product.schema.json");
+        let text = format!("{:#}\n", serde_json::to_value(schema()).unwrap());
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(found, text, "run the tests with UPDATE=1");
+    }
+
+    #[test]
     fn hostile_yaml_is_refused() {
         let deep = "[".repeat(100_000);
         assert!(Product::parse(deep.as_bytes(), "p").is_err());

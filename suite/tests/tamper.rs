@@ -1685,6 +1685,82 @@ fn every_rule_is_broken_by_some_edit() {
     assert_eq!(without, [""; 0], "no edit breaks these rules");
 }
 
+#[test]
+fn only_what_is_accepted_is_written() {
+    let base = runtime().block_on(Base::new());
+    let dir = tempfile::tempdir().expect("a folder");
+    let (result, reports) = (dir.path().join("result"), dir.path().join("reports"));
+    std::fs::create_dir(&result).expect("made");
+    let forged = base.forged();
+    let options = Options {
+        now: forged.now,
+        specs: specs(),
+        ..Options::new()
+    };
+    forged.write(&result, &base.key);
+    let product = dir.path().join("product.yaml");
+    let submit = |text: &str, specs: &Specs| {
+        std::fs::write(&product, text).expect("written");
+        let place = kfconform::seal::Product::parse(text.as_bytes(), "p");
+        let out = reports.join(place.map_or("x".to_owned(), |p| p.place()));
+        let options = Options {
+            specs,
+            ..options.clone()
+        };
+        let submitted = review::submit(&result, &product, &base.key, Some(&out), &options);
+        runtime().block_on(submitted)
+    };
+
+    // No version of the suite is released, as the embedded programme has it.
+    let refused = submit(PRODUCT, Specs::embedded()).expect("it can be reviewed");
+    assert!(refused.review.refuses("policy/suite") && refused.folder.is_none());
+    let refused = submit(&PRODUCT.replace("Aurora ML", "KF"), specs()).expect("it can be reviewed");
+    assert!(
+        refused.review.refuses("product/name"),
+        "{:?}",
+        refused.review
+    );
+    assert!(submit(&PRODUCT.replace("https", "ftp"), specs()).is_err());
+    assert!(!reports.exists(), "something was written");
+
+    let accepted = submit(PRODUCT, specs()).expect("it can be reviewed");
+    assert_eq!(accepted.review.refusals, []);
+    let folder = accepted.folder.expect("it was written");
+    assert!(
+        folder.ends_with(
+            Path::new(PLACE)
+                .strip_prefix("reports")
+                .expect("it is below")
+        )
+    );
+    let again = runtime().block_on(review::review(&folder, &options));
+    assert_eq!(again.verdict, review::Verdict::Accepted);
+    assert!(submit(PRODUCT, specs()).is_err(), "it was overwritten");
+    let parent = folder.parent().expect("it has one");
+    assert_eq!(std::fs::read_dir(parent).expect("it is there").count(), 1);
+}
+
+#[test]
+fn another_key_than_the_trusted_one_is_refused() {
+    let base = runtime().block_on(Base::new());
+    let dir = tempfile::tempdir().expect("a folder");
+    let forged = base.forged();
+    let options = |trust| Options {
+        now: base.results.run.finished,
+        specs: specs(),
+        place: Some(PLACE.into()),
+        trust,
+        ..Options::new()
+    };
+    forged.write(dir.path(), &base.key);
+    let review = |trust| runtime().block_on(review::review(dir.path(), &options(trust)));
+    let other = PrivateKey::generate().expect("a key").public();
+    assert!(review(vec![other]).refuses("signature/key"));
+    let known = review(vec![other, base.key.public()]);
+    assert_eq!(known.refusals, []);
+    assert!(known.about.is_some_and(|about| about.key_known));
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
