@@ -55,8 +55,6 @@ const PLACE: &str = "reports/26.03/aurora-ml-platform/3.2.0";
 const READS: &str = "notebooks/server/one-replica";
 const ASKS: &str = "notebooks/validation/container-name";
 const MAKES: &str = "setup/notebooks/ready";
-/// What follows changes that take time on the quickest machine too.
-const WATCHES: &str = "setup/notebooks/restarted";
 
 /// A submission in the forger's hands.
 struct Forged {
@@ -89,14 +87,17 @@ impl Forged {
         self.evidence.get_mut(&path).expect("there is evidence")
     }
 
-    /// The lines of the first watch of a check or set-up that saw a change.
-    fn watched(&mut self, id: &str) -> &mut Vec<(u64, serde_json::Value)> {
-        let exchanges = self.evidence(id).exchanges.iter_mut();
-        let mut watches = exchanges.filter_map(|exchange| match &mut exchange.reply {
-            Reply::Lines { lines, .. } if !lines.is_empty() => Some(lines),
-            Reply::Lines { .. } | Reply::Answer(_) | Reply::Error(_) => None,
-        });
-        watches.next().expect("it saw a change")
+    /// The lines of a watch that saw a change: a set-up's, or else a check's. Which of them have to wait differs by machine.
+    fn watched(&mut self) -> &mut Vec<(u64, serde_json::Value)> {
+        let entries = self.evidence.values_mut().rev();
+        let mut watches = entries
+            .filter(|evidence| !evidence.id.starts_with("run/"))
+            .flat_map(|evidence| &mut evidence.exchanges)
+            .filter_map(|exchange| match &mut exchange.reply {
+                Reply::Lines { lines, .. } if !lines.is_empty() => Some(lines),
+                Reply::Lines { .. } | Reply::Answer(_) | Reply::Error(_) => None,
+            });
+        watches.next().expect("a watch saw a change")
     }
 
     /// Edits the body of the first answer to a check or set-up in whose text `from` stands.
@@ -971,14 +972,14 @@ const KINDS: &[Kind] = &[
         "a line of a watch removed",
         "replay/outcomes",
         "over the evidence",
-        |f| f.watched(WATCHES).clear(),
+        |f| f.watched().clear(),
     ),
     (
         "a line of a watch added",
         "replay/outcomes",
         "evidence",
         |f| {
-            let lines = f.watched(WATCHES);
+            let lines = f.watched();
             let last = lines.last().expect("one").clone();
             lines.push(last);
         },
