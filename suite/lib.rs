@@ -9,6 +9,7 @@
 pub mod checks;
 pub mod cli;
 pub mod clock;
+mod digest;
 pub mod engine;
 pub mod fixtures;
 pub mod hurry;

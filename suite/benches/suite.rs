@@ -15,9 +15,8 @@ use std::{
 };
 
 use kfconform::{
-    checks::{Check, Timeouts},
-    clock::Clock,
-    cluster::{Config, Target},
+    checks::Check,
+    cluster::Target,
     engine::{self, Event, Interrupt, Plan, Planned, Recording, RunOptions},
     reference::{Reference, ReferenceOptions},
     report::model::{RESULTS_FILE, Results},
@@ -126,28 +125,16 @@ async fn engine(checks: usize, jobs: usize) -> Result<(), Failure> {
     let out = tempfile::tempdir()?;
     let plan = waiting(&specs, checks)?;
     let options = RunOptions {
-        id: engine::new_run_id(),
-        clock: Clock::wall(),
         target: Target {
             kubeconfig_text: Some(reference.kubeconfig()),
             ..Target::default()
         },
         reference: true,
-        config: Config::default(),
         specs,
-        specs_overridden: false,
         profile: plan.profile.clone(),
-        release: None,
-        only: Vec::new(),
-        skip: Vec::new(),
         jobs,
-        timeouts: Timeouts::default(),
-        image: "kfconform".to_owned(),
-        arguments: Vec::new(),
-        faults: Vec::new(),
         out: Some(out.path().to_owned()),
-        resume: false,
-        keep: false,
+        ..RunOptions::default()
     };
     let (events, mut heard) = mpsc::unbounded_channel();
     let (_keep, interrupt) = watch::channel(Interrupt::No);

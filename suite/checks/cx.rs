@@ -8,7 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{IMAGE, Setup, Timeouts};
 use crate::{
-    cluster::{CHECK_ANNOTATION, Facts, RUN_LABEL, Session, config::ComponentConfig, kinds::POD},
+    cluster::{
+        CHECK_ANNOTATION, Facts, RUN_LABEL, Session, config::ComponentConfig, kinds::POD,
+        session::millis,
+    },
     outcome::{CouldNotRun, Outcome, Stop},
 };
 
@@ -45,6 +48,11 @@ impl RunContext {
             || Timeouts::default().get(name),
             |ms| Duration::from_millis(*ms),
         )
+    }
+
+    /// A bound on several waits, longer by as much as the run's waits were made longer than they are by default.
+    pub fn extended(&self, limit: Duration) -> Duration {
+        limit + Timeouts::of(&self.timeouts).extra()
     }
 }
 
@@ -108,7 +116,7 @@ impl Cx {
         format!(
             "{}{}-{label}",
             self.prefix(),
-            crate::cluster::discover::hex(&digest[..2])
+            crate::digest::hex(&digest[..2])
         )
     }
 
@@ -200,6 +208,11 @@ impl Cx {
     /// Milliseconds on the run's clock, as of the last answer.
     pub fn now_ms(&self) -> u64 {
         self.session.now_ms()
+    }
+
+    /// When a named timeout that begins now is up, on the run's clock in milliseconds.
+    pub fn after(&self, timeout: &str) -> u64 {
+        self.now_ms() + millis(self.run.timeout(timeout))
     }
 
     /// Seconds since 1970, as of the last answer.

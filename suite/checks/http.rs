@@ -10,6 +10,7 @@ use crate::{
         Answer, Endpoint, Identity, Request, TransportError,
         discover::{escape, is_ready, items, target_port},
         kinds::{POD, SERVICE},
+        session::millis,
     },
     outcome::{CouldNotRun, Failure, Outcome, Stop, shorten},
 };
@@ -188,7 +189,7 @@ impl Http<'_> {
 
     /// Sends a request. A read is asked again within the timeout `retry` while the component is unavailable.
     pub async fn send(&self, request: Request) -> Outcome<Answer> {
-        let until = self.cx.now_ms() + super::cx_millis(self.cx.run.timeout("retry"));
+        let until = self.cx.after("retry");
         let mut wait = Duration::from_millis(200);
         loop {
             let sent = self.cx.session.send(request.clone()).await;
@@ -203,7 +204,7 @@ impl Http<'_> {
                 Err(TransportError::Refused(_)) => true,
                 Err(_) => false,
             };
-            if !again || self.cx.now_ms() + super::cx_millis(wait) > until {
+            if !again || self.cx.now_ms() + millis(wait) > until {
                 return sent.map_err(|e| could_not_send(&request, &e));
             }
             self.cx.pause(wait).await;
@@ -220,7 +221,7 @@ impl Http<'_> {
         what: &str,
         mut holds: impl FnMut(&Value) -> Outcome<bool> + Send,
     ) -> Outcome<Value> {
-        let until = self.cx.now_ms() + super::cx_millis(self.cx.run.timeout(timeout));
+        let until = self.cx.after(timeout);
         let mut wait = Duration::from_millis(100);
         loop {
             let answer = self.get(path).await?;

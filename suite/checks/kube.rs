@@ -8,8 +8,9 @@ use super::{Cx, timeouts::show_duration};
 use crate::{
     cluster::{
         Answer, Body, Endpoint, Kind, Request, TransportError,
-        discover::{escape, items},
+        discover::{escape, items, name_of},
         kinds::POD,
+        session::millis,
     },
     outcome::{CouldNotRun, Failure, Outcome, Stop, shorten},
 };
@@ -189,7 +190,7 @@ impl Cx {
     /// Any request at the Kubernetes API. A throttled or briefly unavailable API is asked again within the timeout
     /// `retry`; a webhook that cannot be called is the component's fault and ends as an answer of 500.
     pub async fn kube(&self, request: Request) -> Outcome<Answer> {
-        let until = self.now_ms() + super::cx_millis(self.run.timeout("retry"));
+        let until = self.after("retry");
         let mut wait = Duration::from_millis(200);
         loop {
             let sent = self.session.send(request.clone()).await;
@@ -202,7 +203,7 @@ impl Cx {
                 Err(TransportError::Unreachable(_)) => request.asked.method == "GET",
                 Err(_) => false,
             };
-            if !again || self.now_ms() + super::cx_millis(wait) > until {
+            if !again || self.now_ms() + millis(wait) > until {
                 return sent.map_err(|e| could_not_send(&request, &e));
             }
             let asked = sent
@@ -282,7 +283,7 @@ impl Cx {
         timeout: &'static str,
         mut visit: impl FnMut(Option<&Value>) -> Outcome<bool> + Send,
     ) -> Outcome<Option<Value>> {
-        let until = self.now_ms() + super::cx_millis(self.run.timeout(timeout));
+        let until = self.after(timeout);
         loop {
             // A list of one gives the version from which to watch even where the object is not there yet.
             let field = format!("fieldSelector={}", escape(&format!("metadata.name={name}")));
@@ -545,10 +546,6 @@ pub fn condition_of<'a>(object: &'a Value, kind: &str) -> &'a Value {
     items(&object["status"], "conditions")
         .find(|c| c["type"] == kind)
         .unwrap_or(NULL)
-}
-
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 fn a(noun: &str) -> String {

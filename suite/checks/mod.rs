@@ -33,11 +33,6 @@ pub use timeouts::Timeouts;
 
 use crate::outcome::Outcome;
 
-/// Whole milliseconds of a duration.
-fn cx_millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// What component modules use.
 pub mod prelude {
     pub use serde::{Deserialize, Serialize};
@@ -45,7 +40,7 @@ pub mod prelude {
 
     pub use super::{Check, Cx, Http, IMAGE, Setup, condition, condition_of, query, with};
     pub use crate::{
-        cluster::{Answer, Body, Identity, Kind, Request, kinds::*},
+        cluster::{Answer, Body, Identity, Kind, Request, discover::name_of, kinds::*},
         ensure, ensure_eq,
         outcome::{CouldNotRun, Failure, NotApplicable, Outcome, Stop},
         requirement_checks, setups,

@@ -51,16 +51,10 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
         1,
         Duration::from_secs(60),
     );
-    let mut facts = Facts::discover(&session, &config).await.map_err(|stop| {
+    let facts = Facts::discover(&session, &config).await.map_err(|stop| {
         let (what, mend) = discover::no_look(door.server(), &stop);
         Failure::incomplete(format!("{what}; nothing was removed; {mend}"))
     })?;
-    for (name, component) in &facts.components {
-        if let Some(access) = &component.access {
-            door.set_component(name, access.clone());
-        }
-    }
-    drop(facts.ask_pipelines(&session).await);
     let context = RunContext {
         id: args.run.clone(),
         namespace: config

@@ -110,7 +110,7 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
         1,
         Duration::from_secs(60),
     );
-    let mut facts = match Facts::discover(&session, &config).await {
+    let facts = match Facts::discover(&session, &config).await {
         Ok(facts) => facts,
         Err(stop) => {
             let (what, mend) = discover::no_look(door.server(), &stop);
@@ -118,12 +118,6 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
             return answer(&args, &[finding]);
         }
     };
-    for (name, component) in &facts.components {
-        if let Some(access) = &component.access {
-            door.set_component(name, access.clone());
-        }
-    }
-    drop(facts.ask_pipelines(&session).await);
     let mut findings = vec![Finding::good(
         "Kubernetes API",
         format!("version {}", facts.kubernetes),

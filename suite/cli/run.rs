@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     checks::Timeouts,
-    clock::Clock,
     cluster::{Config, Target},
     engine::{self, Event, Interrupt, RunOptions},
     outcome::shorten,
@@ -33,17 +32,17 @@ use crate::{
     spec::{self, Specs},
 };
 
-/// The suite's image, without a registry.
-const IMAGE: &str = concat!("kubeflow/kfconform:", env!("CARGO_PKG_VERSION"));
-
 pub(super) fn image(registry: Option<&str>, config: &Config) -> String {
     match (&config.image, registry) {
         (Some(image), _) => image.clone(),
         (None, Some(registry)) => {
-            let name = IMAGE.rsplit('/').next().unwrap_or(IMAGE);
+            let name = engine::DEFAULT_IMAGE
+                .rsplit('/')
+                .next()
+                .unwrap_or(engine::DEFAULT_IMAGE);
             format!("{}/{name}", registry.trim_end_matches('/'))
         }
-        (None, None) => IMAGE.to_owned(),
+        (None, None) => engine::DEFAULT_IMAGE.to_owned(),
     }
 }
 
@@ -91,10 +90,6 @@ fn options(select: &SelectArgs, limits: &LimitArgs, config: Config) -> Result<Ru
     let (specs, specs_overridden) = specs(select.specs.as_ref())?;
     let timeouts = timeouts(limits, &config)?;
     Ok(RunOptions {
-        id: engine::new_run_id(),
-        clock: Clock::wall(),
-        target: Target::default(),
-        reference: false,
         image: image(limits.registry.as_deref(), &config),
         config,
         specs,
@@ -106,10 +101,7 @@ fn options(select: &SelectArgs, limits: &LimitArgs, config: Config) -> Result<Ru
         jobs: limits.jobs.into(),
         timeouts,
         arguments: std::env::args().skip(1).collect(),
-        faults: Vec::new(),
-        out: None,
-        resume: false,
-        keep: false,
+        ..RunOptions::default()
     })
 }
 

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::{
     Answer, Config, Endpoint, Kind, Request, Session, TransportError, config::Access, kinds,
 };
-use crate::outcome::{CouldNotRun, Outcome, Stop};
+use crate::{
+    digest::sha256,
+    outcome::{CouldNotRun, Outcome, Stop},
+};
 
 /// What is known of a cluster before the first check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -66,9 +68,21 @@ pub struct Feature {
 }
 
 impl Facts {
-    /// Looks at the cluster. An unreachable Kubernetes API or a missing right to read is `could-not-run`; a component
-    /// that is not there is simply absent.
+    /// Looks at the cluster, and tells the session where each component's own API is. An unreachable Kubernetes API or a
+    /// missing right to read is `could-not-run`; a component that is not there is simply absent, and one that does not
+    /// say what it is is for the check of its health to report.
     pub async fn discover(session: &Session, config: &Config) -> Outcome<Self> {
+        let mut facts = Self::look(session, config).await?;
+        for (name, component) in &facts.components {
+            if let Some(access) = &component.access {
+                session.set_component(name, access);
+            }
+        }
+        facts.ask_pipelines(session).await;
+        Ok(facts)
+    }
+
+    async fn look(session: &Session, config: &Config) -> Outcome<Self> {
         let mut facts = Self::default();
         let version = read(session, "/version").await?;
         facts.kubernetes = text(&version["gitVersion"]);
@@ -99,7 +113,7 @@ impl Facts {
         }
         if let Some(system) = maybe(session, "/api/v1/namespaces/kube-system").await? {
             let uid = system["metadata"]["uid"].as_str().unwrap_or_default();
-            facts.cluster_digest = format!("sha256:{}", hex(&Sha256::digest(uid.as_bytes())));
+            facts.cluster_digest = format!("sha256:{}", sha256(uid));
         }
         let webhooks = maybe(session, &kinds::VALIDATING_WEBHOOK.path(""))
             .await?
@@ -338,10 +352,10 @@ impl Facts {
         Ok(())
     }
 
-    /// Completes what only the Pipelines API itself tells. Call it once the door knows the way.
-    pub async fn ask_pipelines(&mut self, session: &Session) -> Outcome {
+    /// Completes what only the Pipelines API itself tells.
+    async fn ask_pipelines(&mut self, session: &Session) {
         if !self.components.contains_key("pipelines") {
-            return Ok(());
+            return;
         }
         let request = Request::new(
             Endpoint::Component("pipelines".to_owned()),
@@ -364,7 +378,7 @@ impl Facts {
             session.pause(Duration::from_secs(1)).await;
         };
         let Ok(answer) = answer else {
-            return Ok(());
+            return;
         };
         let health = answer.json().clone();
         self.multi_user = health["multi_user"].as_bool().unwrap_or(false);
@@ -400,7 +414,6 @@ impl Facts {
                 "an error body without the key `error` (API gateway v2)",
             );
         }
-        Ok(())
     }
 }
 
@@ -535,7 +548,7 @@ async fn controller(
 }
 
 fn is_named(object: &Value, name: &str) -> bool {
-    let own = object["metadata"]["name"].as_str().unwrap_or_default();
+    let own = name_of(object);
     own == name
         || own
             .strip_prefix(name)
@@ -629,6 +642,11 @@ pub(crate) fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a
     value[key].as_array().into_iter().flatten()
 }
 
+/// An object's name; empty where it has none.
+pub fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -642,18 +660,6 @@ fn tag(image: &str) -> Option<String> {
 /// A version out of a tag like `v0.16.0` or `0.15.2-rc1`.
 pub(crate) fn semver_of(tag: &str) -> Option<semver::Version> {
     semver::Version::parse(tag.trim_start_matches('v')).ok()
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
 }
 
 /// Percent-encodes all but unreserved characters, for a query's value or one segment of a path.

@@ -162,7 +162,7 @@ impl Door {
     }
 
     /// Tells where a component's HTTP API is; from then on [`Endpoint::Component`] of that name leads there.
-    pub fn set_component(&self, name: &str, access: Access) {
+    pub(super) fn set_component(&self, name: &str, access: Access) {
         self.components
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

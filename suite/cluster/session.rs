@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Door,
+    config::Access,
     exchange::{Answer, Asked, Ended, Evidence, Exchange, Reply, Request},
 };
 
@@ -161,6 +162,13 @@ impl Session {
             uses,
             exchanges: std::mem::take(&mut self.state().recorded),
             collected: Vec::new(),
+        }
+    }
+
+    /// Tells where a component's own API is. A replay goes nowhere.
+    pub(super) fn set_component(&self, name: &str, access: &Access) {
+        if let Mode::Live(door) = &self.mode {
+            door.set_component(name, access.clone());
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     checks::{self, Cx},
     cluster::{
         Endpoint, Kind, RUN_LABEL, Request,
-        discover::{escape, items},
+        discover::{escape, items, name_of},
         kinds::{
             CLUSTER_SERVING_RUNTIME, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE, NAMESPACE,
             NOTEBOOK, POD, PROFILE, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
@@ -46,7 +46,7 @@ pub async fn clean(cx: &Cx, own_namespace: bool) -> Vec<String> {
         broom.objects().await;
     }
     if cx.facts().components.contains_key("kserve") {
-        broom.cluster_runtimes().await;
+        broom.remove(&CLUSTER_SERVING_RUNTIME, "").await;
     }
     broom.left
 }
@@ -91,17 +91,8 @@ impl Broom<'_> {
         let entry = format!("Namespace//{name}");
         let mut ours = false;
         if cx.facts().profiles {
-            match labelled(cx, &PROFILE, "").await {
-                Ok(profiles) => {
-                    for profile in profiles {
-                        ours |= name_of(&profile) == name;
-                        if let Err(stop) = cx.delete(&PROFILE, name_of(&profile)).await {
-                            self.stays(&format!("Profile//{}", name_of(&profile)), &stop);
-                        }
-                    }
-                }
-                Err(stop) => self.stays(&format!("Profile//{name}"), &stop),
-            }
+            let profiles = self.remove(&PROFILE, name).await;
+            ours = profiles.iter().any(|profile| profile == name);
         }
         // Nothing is removed for its name alone: a namespace that bears no label of the run may be somebody's.
         let deleted = match cx.get(&NAMESPACE, name).await {
@@ -163,19 +154,23 @@ impl Broom<'_> {
         }
     }
 
-    async fn cluster_runtimes(&mut self) {
-        let kind = CLUSTER_SERVING_RUNTIME;
-        match labelled(self.cx, &kind, "").await {
-            Ok(runtimes) => {
-                for runtime in runtimes {
-                    let name = name_of(&runtime);
-                    if let Err(stop) = self.cx.delete(&kind, name).await {
-                        self.stays(&format!("{}//{name}", kind.kind), &stop);
-                    }
-                }
+    /// Deletes the run's objects of a kind that stands outside namespaces, and gives their names. `expected` is the name
+    /// to report where they may not be listed.
+    async fn remove(&mut self, kind: &Kind, expected: &str) -> Vec<String> {
+        let objects = match labelled(self.cx, kind, "").await {
+            Ok(objects) => objects,
+            Err(stop) => {
+                self.stays(&format!("{}//{expected}", kind.kind), &stop);
+                return Vec::new();
             }
-            Err(stop) => self.stays(&format!("{}//", kind.kind), &stop),
+        };
+        let names: Vec<String> = objects.iter().map(|o| name_of(o).to_owned()).collect();
+        for name in &names {
+            if let Err(stop) = self.cx.delete(kind, name).await {
+                self.stays(&format!("{}//{name}", kind.kind), &stop);
+            }
         }
+        names
     }
 }
 
@@ -231,8 +226,4 @@ async fn labelled(cx: &Cx, kind: &Kind, namespace: &str) -> Outcome<Vec<Value>> 
             Err(Stop::CouldNotRun(reason, why))
         }
     }
-}
-
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
 }

@@ -7,11 +7,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::{
     checks::RunContext,
-    cluster::{Evidence, discover::hex},
+    cluster::Evidence,
+    digest::sha256,
     report::model::{self, CheckResult, SetupResult},
 };
 
@@ -80,7 +80,7 @@ impl Journal {
         write_new(&self.dir.join("evidence").join(&path), &bytes)?;
         Ok(model::Evidence {
             path,
-            sha256: hex(&Sha256::digest(&bytes)),
+            sha256: sha256(&bytes),
         })
     }
 

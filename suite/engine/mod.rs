@@ -12,6 +12,6 @@ pub use event::Event;
 pub use plan::{Plan, PlanError, Planned};
 pub use recording::{Recording, RecordingError};
 pub use run::{
-    EngineError, Interrupt, RunOptions, cluster_of, components, features, known_deviation,
-    new_run_id, not_to_run, own_namespace_of, run, run_plan,
+    DEFAULT_IMAGE, EngineError, Interrupt, RunOptions, cluster_of, components, features,
+    known_deviation, new_run_id, not_to_run, own_namespace_of, run, run_plan,
 };

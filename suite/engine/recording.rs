@@ -1,14 +1,14 @@
 //! A run's evidence, read back, and its checks executed over it again.
 
-use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, io::Read, path::Path, sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use sha2::{Digest, Sha256};
 
 use super::{cleanup, journal, own_namespace_of};
 use crate::{
-    checks::{self, Check, Cx, RunContext, Setup, SetupResult},
-    cluster::{Config, Evidence, Facts, Session, discover::hex},
+    checks::{self, Cx, RunContext, Setup, SetupResult},
+    cluster::{Config, Evidence, Facts, Session},
+    digest::sha256,
     outcome::{CouldNotRun, Outcome, Stop},
     report::{
         model::{self, Attempt, CheckResult},
@@ -118,7 +118,7 @@ impl Recording {
 
     /// SHA-256 of a piece of evidence as it is packed, lower-case hexadecimal.
     pub fn digest(evidence: &Evidence) -> String {
-        hex(&Sha256::digest(journal::to_json(evidence)))
+        sha256(journal::to_json(evidence))
     }
 
     fn of_tar(bytes: &[u8]) -> Result<Self, RecordingError> {
@@ -165,7 +165,7 @@ impl Recording {
             if earlier.is_some_and(|last| last >= name.as_str()) {
                 return Err(bad("it is there twice, or out of order".to_owned()));
             }
-            digests.insert(name.clone(), hex(&Sha256::digest(&bytes)));
+            digests.insert(name.clone(), sha256(&bytes));
             let written = if name == CONTEXT {
                 let read: RunContext =
                     serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
@@ -217,37 +217,11 @@ impl Recording {
         })
     }
 
-    /// Executes a check again over its evidence. `None`: there is none of it.
-    pub async fn replay(&self, check: &'static Check, attempt: u32) -> Option<Replayed> {
-        let evidence = self.evidence.get(&Evidence::path(check.id, attempt))?;
-        let mut setups = BTreeMap::new();
-        for need in check.needs {
-            let used = evidence
-                .uses
-                .iter()
-                .find(|(id, _)| id == need.id)
-                .map_or(1, |(_, attempt)| *attempt);
-            setups.insert(need.id, self.setup(need, used).await);
-        }
-        let session = Session::replay(evidence);
-        let started = session.started_ms();
-        let cx = Cx::new(session, Arc::clone(&self.context), setups);
-        let outcome = guarded(check.prove(&cx)).await;
-        let outcome = outcome.and_then(|()| all_used(&cx.session));
-        Some(Replayed {
-            outcome,
-            started,
-            ended: cx.session.now_ms(),
-        })
-    }
-
     /// Executes a check again and compares it with its result, to the byte. The error says what differs.
     pub async fn judge(&self, result: &CheckResult) -> Result<(), String> {
-        let evidence = result.evidence.as_ref();
-        let Some(replayed) = self.again(&result.id, evidence, result.outcome).await? else {
+        let Some(again) = self.again(result).await? else {
             return Ok(());
         };
-        let again = result.clone().ended(&replayed.outcome);
         differ([
             (
                 "outcome",
@@ -256,32 +230,32 @@ impl Recording {
             ),
             (
                 "reason",
-                format!("{:?}", again.reason),
-                format!("{:?}", result.reason),
+                shown(again.reason.as_deref()),
+                shown(result.reason.as_deref()),
             ),
             (
                 "message",
-                format!("{:?}", again.message),
-                format!("{:?}", result.message),
+                shown(again.message.as_deref()),
+                shown(result.message.as_deref()),
             ),
             (
                 "expected",
-                format!("{:?}", again.expected),
-                format!("{:?}", result.expected),
+                shown(again.expected.as_deref()),
+                shown(result.expected.as_deref()),
             ),
             (
                 "observed",
-                format!("{:?}", again.observed),
-                format!("{:?}", result.observed),
+                shown(again.observed.as_deref()),
+                shown(result.observed.as_deref()),
             ),
             (
                 "lastState",
-                format!("{:?}", again.last_state),
-                format!("{:?}", result.last_state),
+                shown(again.last_state.as_deref()),
+                shown(result.last_state.as_deref()),
             ),
             (
                 "seconds",
-                replayed.seconds().to_string(),
+                again.seconds.to_string(),
                 result.seconds.to_string(),
             ),
         ])
@@ -293,11 +267,14 @@ impl Recording {
         check: &CheckResult,
         attempt: &Attempt,
     ) -> Result<(), String> {
-        let evidence = attempt.evidence.as_ref();
-        let Some(replayed) = self.again(&check.id, evidence, attempt.outcome).await? else {
+        let said = CheckResult {
+            outcome: attempt.outcome,
+            evidence: attempt.evidence.clone(),
+            ..check.clone()
+        };
+        let Some(again) = self.again(&said).await? else {
             return Ok(());
         };
-        let again = check.clone().ended(&replayed.outcome);
         differ([
             (
                 "earlier outcome",
@@ -306,88 +283,86 @@ impl Recording {
             ),
             (
                 "earlier reason",
-                format!("{:?}", again.reason),
-                format!("{:?}", attempt.reason),
+                shown(again.reason.as_deref()),
+                shown(attempt.reason.as_deref()),
             ),
             (
                 "earlier message",
-                format!("{:?}", again.message),
-                format!("{:?}", attempt.message),
+                shown(again.message.as_deref()),
+                shown(attempt.message.as_deref()),
             ),
             (
                 "earlier seconds",
-                replayed.seconds().to_string(),
+                again.seconds.to_string(),
                 attempt.seconds.to_string(),
             ),
         ])
     }
 
-    /// Executes a check again over the evidence that its result names. `None`: it was not executed, since what was
-    /// known before decided it.
-    async fn again(
+    /// A check's result, made again over the evidence that it names. `None`: it was not executed, since what was known
+    /// before decided it.
+    async fn again(&self, said: &CheckResult) -> Result<Option<CheckResult>, String> {
+        let check = checks::find(&said.id).ok_or("this version of the suite has no such check")?;
+        let evidence = self.named(check.id, said.evidence.as_ref(), "check")?;
+        let executed = matches!(
+            said.outcome,
+            model::Outcome::Passed | model::Outcome::Failed
+        );
+        if !executed && evidence.exchanges.is_empty() && evidence.uses.is_empty() {
+            return Ok(None);
+        }
+        let setups = self.setups(check.needs, evidence).await;
+        let cx = Cx::new(Session::replay(evidence), Arc::clone(&self.context), setups);
+        let outcome = guarded(check.prove(&cx)).await;
+        let outcome = outcome.and_then(|()| all_used(&cx.session));
+        Ok(Some(CheckResult {
+            seconds: seconds(cx.session.started_ms(), cx.session.now_ms()),
+            ..said.clone().ended(&outcome)
+        }))
+    }
+
+    /// The evidence of a check or set-up, which its result names.
+    fn named(
         &self,
         id: &str,
-        evidence: Option<&model::Evidence>,
-        outcome: model::Outcome,
-    ) -> Result<Option<Replayed>, String> {
-        let named = evidence.ok_or("the result names no evidence")?;
-        let check = checks::find(id).ok_or("this version of the suite has no such check")?;
+        named: Option<&model::Evidence>,
+        what: &str,
+    ) -> Result<&Evidence, String> {
+        let named = named.ok_or("the result names no evidence")?;
         let evidence = self
             .evidence
             .get(&named.path)
             .ok_or("the evidence that it names is not there")?;
-        if named.path != Evidence::path(check.id, evidence.attempt) {
-            return Err(format!("the evidence `{}` is not this check's", named.path));
+        if named.path == Evidence::path(id, evidence.attempt) {
+            Ok(evidence)
+        } else {
+            Err(format!(
+                "the evidence `{}` is not this {what}'s",
+                named.path
+            ))
         }
-        let executed = matches!(outcome, model::Outcome::Passed | model::Outcome::Failed);
-        if !executed && evidence.exchanges.is_empty() && evidence.uses.is_empty() {
-            return Ok(None);
-        }
-        let replayed = self.replay(check, evidence.attempt).await;
-        replayed
-            .map(Some)
-            .ok_or_else(|| "there is no evidence of it".to_owned())
     }
 
     /// Makes a set-up again over its evidence and compares it with its result. The error says what differs.
     pub async fn judge_setup(&self, result: &model::SetupResult) -> Result<(), String> {
-        let evidence = result
-            .evidence
-            .as_ref()
-            .ok_or("the result names no evidence")?;
         let setup =
             checks::find_setup(&result.id).ok_or("this version of the suite has no such set-up")?;
-        let attempt = self
-            .evidence
-            .get(&evidence.path)
-            .ok_or("the evidence that it names is not there")?
-            .attempt;
-        if evidence.path != Evidence::path(setup.id, attempt) {
-            return Err(format!(
-                "the evidence `{}` is not this set-up's",
-                evidence.path
-            ));
+        let evidence = self.named(setup.id, result.evidence.as_ref(), "set-up")?;
+        let made = self.made(setup, evidence.attempt).await;
+        if made.result.value.is_ok() && made.unused > 0 {
+            return Err(not_asked(made.unused));
         }
-        let made = self.made(setup, attempt).await;
-        if made.unused > 0 && made.result.value.is_ok() {
-            return Err(format!(
-                "{} recorded exchanges were not asked for again",
-                made.unused
-            ));
-        }
-        let message = made.result.value.as_ref().err();
-        let message =
-            message.map(|stop| bounded(stop.message(), MAX_TEXT, "the evidence").into_owned());
-        let seconds = model::seconds(Duration::from_millis(
-            made.ended.saturating_sub(made.started),
-        ));
+        let stop = made.result.value.as_ref().err();
+        let message = stop.map(|stop| bounded(stop.message(), MAX_TEXT, "the evidence"));
+        let message = message.map(Cow::into_owned);
+        let seconds = seconds(made.started, made.ended);
         let outcome = model::Outcome::from(&made.result.value);
         differ([
             ("outcome", outcome.to_string(), result.outcome.to_string()),
             (
                 "message",
-                format!("{message:?}"),
-                format!("{:?}", result.message),
+                shown(message.as_deref()),
+                shown(result.message.as_deref()),
             ),
             ("seconds", seconds.to_string(), result.seconds.to_string()),
         ])
@@ -409,8 +384,7 @@ impl Recording {
             components: self.context.components.clone(),
             ..Config::default()
         };
-        let mut facts = Facts::discover(&session, &config).await?;
-        drop(facts.ask_pipelines(&session).await);
+        let facts = Facts::discover(&session, &config).await?;
         all_used(&session)?;
         Ok(facts)
     }
@@ -436,8 +410,23 @@ impl Recording {
         Ok(Session::replay(evidence))
     }
 
-    fn setup<'a>(&'a self, setup: &'static Setup, attempt: u32) -> BoxFuture<'a, SetupResult> {
-        async move { self.made(setup, attempt).await.result }.boxed()
+    /// What the set-ups gave on which a piece of evidence builds.
+    fn setups<'a>(
+        &'a self,
+        needs: &'a [&'static Setup],
+        evidence: &'a Evidence,
+    ) -> BoxFuture<'a, BTreeMap<&'static str, SetupResult>> {
+        async move {
+            let mut setups = BTreeMap::new();
+            for need in needs {
+                let mut uses = evidence.uses.iter();
+                let used = uses.find(|(id, _)| id == need.id);
+                let attempt = used.map_or(1, |(_, attempt)| *attempt);
+                setups.insert(need.id, self.made(need, attempt).await.result);
+            }
+            setups
+        }
+        .boxed()
     }
 
     async fn made(&self, setup: &'static Setup, attempt: u32) -> Made {
@@ -453,15 +442,7 @@ impl Recording {
                 unused: 0,
             };
         };
-        let mut setups = BTreeMap::new();
-        for need in setup.needs {
-            let used = evidence
-                .uses
-                .iter()
-                .find(|(id, _)| id == need.id)
-                .map_or(1, |(_, attempt)| *attempt);
-            setups.insert(need.id, self.setup(need, used).await);
-        }
+        let setups = self.setups(setup.needs, evidence).await;
         let cx = Cx::new(Session::replay(evidence), Arc::clone(&self.context), setups);
         let value = guarded(setup.make(&cx)).await.map(Arc::new);
         Made {
@@ -487,9 +468,23 @@ fn all_used(session: &Session) -> Outcome {
         0 => Ok(()),
         unused => Err(Stop::CouldNotRun(
             CouldNotRun::EvidenceMissing,
-            format!("{unused} recorded exchanges were not asked for again"),
+            not_asked(unused),
         )),
     }
+}
+
+fn not_asked(exchanges: usize) -> String {
+    format!("{exchanges} recorded exchanges were not asked for again")
+}
+
+/// How long something took, as results say it; begin and end in milliseconds.
+fn seconds(started: u64, ended: u64) -> f64 {
+    model::seconds(Duration::from_millis(ended.saturating_sub(started)))
+}
+
+/// A text of a result as it stands in messages.
+fn shown(text: Option<&str>) -> String {
+    format!("{text:?}")
 }
 
 /// The first of several values that is one thing over the evidence and another in the result.
@@ -516,26 +511,6 @@ impl std::io::Write for Compared<'_> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-/// A check executed again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replayed {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// When it began, in milliseconds since the run's start.
-    pub started: u64,
-    /// When it saw its last answer.
-    pub ended: u64,
-}
-
-impl Replayed {
-    /// How long it took, as results say it.
-    fn seconds(&self) -> f64 {
-        model::seconds(Duration::from_millis(
-            self.ended.saturating_sub(self.started),
-        ))
     }
 }
 

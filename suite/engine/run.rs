@@ -41,6 +41,9 @@ use crate::{
     spec::{Requirement, Specs, Unknown},
 };
 
+/// The suite's image where no other is configured.
+pub const DEFAULT_IMAGE: &str = concat!("kubeflow/kfconform:", env!("CARGO_PKG_VERSION"));
+
 /// Everything that a run is told.
 #[expect(
     clippy::struct_excessive_bools,
@@ -86,6 +89,33 @@ pub struct RunOptions {
     pub resume: bool,
     /// Whether to leave what the run made.
     pub keep: bool,
+}
+
+/// A run of every requirement on the cluster that the environment names, of which nothing is written.
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            id: new_run_id(),
+            clock: Clock::wall(),
+            target: cluster::Target::default(),
+            reference: false,
+            config: Config::default(),
+            specs: Arc::new(Specs::embedded().clone()),
+            specs_overridden: false,
+            profile: "all".to_owned(),
+            release: None,
+            only: Vec::new(),
+            skip: Vec::new(),
+            jobs: 16,
+            timeouts: Timeouts::default(),
+            image: DEFAULT_IMAGE.to_owned(),
+            arguments: Vec::new(),
+            faults: Vec::new(),
+            out: None,
+            resume: false,
+            keep: false,
+        }
+    }
 }
 
 /// How often a person asked to stop.
@@ -381,19 +411,8 @@ async fn follow(
         attempt,
         Duration::from_secs(60),
     );
-    let look = async {
-        let mut facts = Facts::discover(&session, &options.config).await?;
-        for (name, component) in &facts.components {
-            if let Some(access) = &component.access {
-                door.set_component(name, access.clone());
-            }
-        }
-        // What Pipelines says of itself; a failure here is the health check's to report.
-        drop(facts.ask_pipelines(&session).await);
-        Ok(facts)
-    };
     let facts = tokio::select! {
-        facts = look => facts,
+        facts = Facts::discover(&session, &options.config) => facts,
         () = stopped(&mut interrupt) => return Err(EngineError::Interrupted),
     }
     .map_err(|stop| {
@@ -523,14 +542,13 @@ async fn follow(
         .collect();
     let setups = Setups::start(&shop, &wanted);
     let mut tasks = JoinSet::new();
-    let extra = Timeouts::of(&context.timeouts).extra();
     for (planned, stop) in todo {
         let (shop, jobs) = (Arc::clone(&shop), Arc::clone(&jobs));
         let needs = setups.of(planned.check.needs);
         let limit = planned
             .requirement
             .timeout
-            .map_or_else(|| context.timeout("check"), |limit| limit + extra);
+            .map_or_else(|| context.timeout("check"), |limit| context.extended(limit));
         tasks.spawn(async move { check(&shop, &planned, needs, stop, limit, &jobs).await });
     }
     let mut interrupted = false;
@@ -739,7 +757,7 @@ async fn make(
     }
     shop.say(Event::SetupStarted(setup.id));
     let begin = |made: &BTreeMap<&'static str, checks::SetupResult>| {
-        let limit = setup.limit + Timeouts::of(&shop.context.timeouts).extra();
+        let limit = shop.context.extended(setup.limit);
         let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, limit);
         Cx::new(session, Arc::clone(&shop.context), made.clone())
     };
@@ -1258,7 +1276,7 @@ fn binary_digest() -> Option<String> {
                 let read = piece.len();
                 io::BufRead::consume(&mut program, read);
             }
-            Some(cluster::discover::hex(&digest.finalize()))
+            Some(crate::digest::hex(&digest.finalize()))
         })
         .clone()
 }

@@ -19,6 +19,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 
 pub use fault::{Fault, requirement_of};
 use kube::{Faults, World, WorldOptions};
@@ -52,6 +53,19 @@ const COMPONENTS: &[Component] = &[
         install: kserve::install,
     },
 ];
+
+/// The Deployment of a program that runs beside the cluster: it says which program it is, and makes no pods.
+fn deployment(namespace: &str, name: &str, labels: &Value, container: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"namespace": namespace, "name": name, "labels": labels},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    })
+}
 
 /// Every fault, by component.
 pub fn faults() -> impl Iterator<Item = &'static Fault> {

@@ -279,19 +279,12 @@ fn installation() -> Vec<Value> {
         json!({"app": "notebook-controller", "kustomize.component": "notebook-controller"});
     vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"namespace": NAMESPACE, "name": "notebook-controller-deployment", "labels": labels},
-            "spec": {
-                // The controller runs beside the cluster: its Deployment says which it is.
-                "replicas": 0,
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {"containers": [{"name": "manager", "image": IMAGE}]},
-                },
-            },
-        }),
+        super::deployment(
+            NAMESPACE,
+            "notebook-controller-deployment",
+            &labels,
+            &json!({"name": "manager", "image": IMAGE}),
+        ),
     ]
 }
 

@@ -194,7 +194,7 @@ impl Opening<'_> {
         let bytes = folder::read(self.folder, name, limit(name)).map_err(no)?;
         let verified = self.verified.as_ref();
         let signed = verified.and_then(|v| v.files.iter().find(|file| file.name == name));
-        if signed.is_none_or(|file| file.sha256 != folder::sha256_of(&bytes)) {
+        if signed.is_none_or(|file| file.sha256 != crate::digest::sha256(&bytes)) {
             return Err(no(format!("`{name}` is not what was signed")));
         }
         Ok(bytes)

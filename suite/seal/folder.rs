@@ -12,6 +12,7 @@ use super::key::{PrivateKey, PublicKey};
 use super::product::{PRODUCT_FILE, Product, ProductError};
 use super::statement::{Descriptor, PREDICATE_TYPE, Statement};
 use super::submission::Record;
+use crate::digest::hex;
 use crate::report::html::HTML_FILE;
 use crate::report::junit::JUNIT_FILE;
 use crate::report::model::{MAX_RESULTS_BYTES, RESULTS_FILE, Results, ResultsError};
@@ -372,20 +373,6 @@ fn sha256(folder: &Path, name: &str) -> Result<String, FolderError> {
         }
         hasher.update(&buffer[..n]);
     }
-}
-
-/// The SHA-256 of bytes, lower-case hexadecimal.
-pub(crate) fn sha256_of(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 pub(crate) fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, FolderError> {

@@ -1,7 +1,7 @@
 //! Reads `specs/`, from the binary or a folder, and says where it is wrong: file, line, column and what is allowed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,7 @@ use super::model::{
 };
 use super::select::{glob, nearest};
 use super::{ComponentSpecs, Specs};
+use crate::digest::hex;
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/specs");
 
@@ -216,12 +217,7 @@ fn digest(files: &Files) -> String {
         hash.update(format!("{name}\0{}\0", content.len()));
         hash.update(content);
     }
-    hash.finalize()
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hex(&hash.finalize())
 }
 
 /// Where in a file something is wrong.

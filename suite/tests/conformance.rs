@@ -9,13 +9,11 @@ use std::{
 };
 
 use kfconform::{
-    checks::{self, Timeouts},
-    clock::Clock,
+    checks::{self},
     cluster::{Config, Target},
     engine::{self, Interrupt, RunOptions},
     reference::{Reference, ReferenceOptions},
     report::model::{CheckResult, Outcome},
-    spec::Specs,
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use tokio::sync::{mpsc, watch};
@@ -91,8 +89,6 @@ fn results(filter: Option<&str>, exact: bool) -> Result<HashMap<String, CheckRes
                 .collect(),
         };
         let options = RunOptions {
-            id: engine::new_run_id(),
-            clock: Clock::wall(),
             target: Target {
                 kubeconfig: cluster.map(Into::into),
                 kubeconfig_text: reference.as_ref().map(Reference::kubeconfig),
@@ -102,21 +98,10 @@ fn results(filter: Option<&str>, exact: bool) -> Result<HashMap<String, CheckRes
             image: config
                 .image
                 .clone()
-                .unwrap_or_else(|| format!("kubeflow/kfconform:{}", env!("CARGO_PKG_VERSION"))),
+                .unwrap_or_else(|| engine::DEFAULT_IMAGE.to_owned()),
             config,
-            specs: Arc::new(Specs::embedded().clone()),
-            specs_overridden: false,
-            profile: "all".to_owned(),
-            release: None,
             only,
-            skip: vec![],
-            jobs: 16,
-            timeouts: Timeouts::default(),
-            arguments: vec![],
-            faults: vec![],
-            out: None,
-            resume: false,
-            keep: false,
+            ..RunOptions::default()
         };
         let (events, _) = mpsc::unbounded_channel();
         let (_keep, interrupt) = watch::channel(Interrupt::No);

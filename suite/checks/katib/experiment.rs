@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    assignments, dry_patch, name_of, names, number,
+    assignments, dry_patch, names, number,
     runs::{DELETED, FAILING, GOAL, GRID, Observed, RANDOM, RESTARTED, RUNNING, WIDENED, active},
     sorted,
 };

@@ -82,11 +82,6 @@ fn names(objects: &[Value]) -> Vec<&str> {
     names
 }
 
-/// The name of an object.
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
-}
-
 /// The values of named parameters, as text, by name.
 fn assignments(list: &Value) -> std::collections::BTreeMap<&str, &str> {
     list.as_array()

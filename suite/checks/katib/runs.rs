@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{EXPERIMENT_LABEL, base, changed, dry_patch, name_of, trial_does};
+use super::{EXPERIMENT_LABEL, base, changed, dry_patch, trial_does};
 use crate::checks::prelude::*;
 
 setups! {

@@ -1,7 +1,7 @@
 //! Suggestions: what an experiment asks of its algorithm.
 
 use super::{
-    assignments, controlled_by, name_of, names,
+    assignments, controlled_by, names,
     runs::{Observed, RANDOM, RESTARTED, RUNNING, service_name},
 };
 use crate::checks::prelude::*;

@@ -1,7 +1,7 @@
 //! Trials: what they run, what they are known by, what becomes of them.
 
 use super::{
-    EXPERIMENT_LABEL, assignments, controlled_by, name_of, names, number,
+    EXPERIMENT_LABEL, assignments, controlled_by, names, number,
     runs::{GOAL, Observed, RANDOM},
 };
 use crate::checks::prelude::*;

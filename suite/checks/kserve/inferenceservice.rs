@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    super::{cx_millis, prelude::*},
-    MODE, SERVICE_LABEL, is_serving, merged, pods_until, predictor, predictor_name, ready, text,
-    until_ready,
+    super::prelude::*, MODE, SERVICE_LABEL, is_serving, merged, pods_until, predictor,
+    predictor_name, ready, text, until_ready,
 };
 
 requirement_checks! {
@@ -285,7 +284,7 @@ async fn rolls_out_changes(cx: &Cx) -> Outcome {
     let change = json!({"spec": {"predictor": {"containers": containers}}});
     cx.patch(&INFERENCE_SERVICE, &service, &change).await?;
 
-    let until = cx.now_ms() + cx_millis(cx.run.timeout("inferenceservice-ready"));
+    let until = cx.after("inferenceservice-ready");
     let mut wait = Duration::from_millis(50);
     loop {
         let seen = tags(cx, &service).await?;

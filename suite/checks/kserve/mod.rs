@@ -8,7 +8,7 @@ mod runtime;
 
 use std::time::Duration;
 
-use super::{Cleanup, cx_millis, prelude::*};
+use super::{Cleanup, prelude::*};
 use crate::{cluster::RUN_LABEL, outcome::shorten};
 
 /// The checks, file by file.
@@ -93,7 +93,7 @@ async fn pods_until(
     what: &str,
     mut holds: impl FnMut(&[Value]) -> bool,
 ) -> Outcome<Vec<Value>> {
-    let until = cx.now_ms() + cx_millis(cx.run.timeout(timeout));
+    let until = cx.after(timeout);
     let mut wait = Duration::from_millis(50);
     loop {
         let pods = cx.list(&POD, &format!("{SERVICE_LABEL}={service}")).await?;
@@ -124,7 +124,7 @@ fn is_serving(pod: &Value) -> bool {
 /// Deletes the run's InferenceServices, so that each can still be helped out of the way: `KServe` 0.16.0 lets none go whose
 /// annotation names the mode by another word than its status (kserve/kserve#4798), and a namespace that holds one stays.
 async fn remove_services(cx: &Cx) -> Outcome<Vec<String>> {
-    let until = cx.now_ms() + cx_millis(cx.run.timeout("cleanup"));
+    let until = cx.after("cleanup");
     let own = format!("{RUN_LABEL}={}", cx.run.id);
     let mut wait = Duration::from_millis(50);
     loop {

@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use super::{
-    super::{cx_millis, prelude::*},
-    merged, predictor_name, text,
-};
+use super::{super::prelude::*, merged, predictor_name, text};
 
 requirement_checks! {
     "kserve/runtime/refuses-equal-priority" => refuses_equal_priority;
@@ -113,7 +110,7 @@ async fn refuses_equal_priority(cx: &Cx) -> Outcome {
     }
     let bad = merged(&good, &formats(cx, &first));
     // Admission looks at what its controller has seen so far, which may not hold the first runtime yet.
-    let until = cx.now_ms() + cx_millis(cx.run.timeout("reconcile"));
+    let until = cx.after("reconcile");
     while cx.try_dry_run(&SERVING_RUNTIME, &bad).await?.is_success() && cx.now_ms() < until {
         cx.pause(Duration::from_millis(250)).await;
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::{
-    name_of,
     states::{READY, Ready},
     uid_of,
 };

@@ -1,7 +1,7 @@
 //! Stopping, starting, changing and removing notebooks.
 
 use super::{
-    CONTAINER, STOPPED, base, marked, name_of, pods_of,
+    CONTAINER, STOPPED, base, marked, pods_of,
     states::{
         HALTED, Halted, OTHER_PORT, RESTARTED, Ready, given, gone, kept, on_port, page_of, reported,
     },
@@ -119,16 +119,22 @@ pub async fn follows_template(cx: &Cx) -> Outcome {
     Ok(())
 }
 
-/// A notebook that is made with the annotation does not run.
-pub async fn starts_stopped(cx: &Cx) -> Outcome {
-    let name = cx.name("asleep");
+/// Makes a notebook that carries the annotation from the start.
+async fn create_stopped(cx: &Cx, name: &str) -> Outcome {
     let notebook = marked(
-        base(cx, &name)?,
+        base(cx, name)?,
         "annotations",
         STOPPED,
         "2026-01-01T00:00:00Z",
     );
     cx.create(&NOTEBOOK, &notebook).await?;
+    Ok(())
+}
+
+/// A notebook that is made with the annotation does not run.
+pub async fn starts_stopped(cx: &Cx) -> Outcome {
+    let name = cx.name("asleep");
+    create_stopped(cx, &name).await?;
     let set = cx
         .until(&STATEFUL_SET, &name, "reconcile", "be made", |set| {
             set["status"]["observedGeneration"].as_i64() >= Some(1)
@@ -151,13 +157,7 @@ pub async fn starts_stopped(cx: &Cx) -> Outcome {
 pub async fn repairs_service(cx: &Cx) -> Outcome {
     let name = cx.name("repair");
     // A stopped notebook has a Service too, and costs no pod.
-    let notebook = marked(
-        base(cx, &name)?,
-        "annotations",
-        STOPPED,
-        "2026-01-01T00:00:00Z",
-    );
-    cx.create(&NOTEBOOK, &notebook).await?;
+    create_stopped(cx, &name).await?;
     let service = cx
         .until(&SERVICE, &name, "reconcile", "be made", |_| true)
         .await?;

@@ -34,11 +34,6 @@ fn base(cx: &Cx, name: &str) -> Outcome<Value> {
     cx.fixture("notebooks/notebook.yaml", &[("name", name)])
 }
 
-/// The name of an object.
-fn name_of(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or_default()
-}
-
 /// The unique id of an object.
 fn uid_of(object: &Value) -> &str {
     object["metadata"]["uid"].as_str().unwrap_or_default()

@@ -1,7 +1,7 @@
 //! A notebook that runs: what it is made of, what it serves and what it reports.
 
 use super::{
-    CONTAINER, NAME_LABEL, base, name_of, prefix_of,
+    CONTAINER, NAME_LABEL, base, prefix_of,
     states::{OTHER_PORT, READY, Ready, WAITING, settled},
     uid_of,
 };

@@ -1,6 +1,6 @@
 //! The notebooks that are really run. Each is made once and read by many checks.
 
-use super::{CONTAINER, POD_SPEC, STOPPED, base, marked, name_of, pods_of};
+use super::{CONTAINER, POD_SPEC, STOPPED, base, marked, pods_of};
 use crate::checks::prelude::*;
 
 setups! {

@@ -500,18 +500,12 @@ async fn objects(world: &World) -> Result<(), ApiError> {
     for name in ["katib-controller", "katib-db-manager"] {
         let labels = json!({"katib.kubeflow.org/component": name.trim_start_matches("katib-")});
         world
-            .apply(json!({
-                "apiVersion": "apps/v1", "kind": "Deployment",
-                "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
-                "spec": {
-                    "replicas": 1,
-                    "selector": {"matchLabels": labels},
-                    "template": {
-                        "metadata": {"labels": labels},
-                        "spec": {"containers": [{"name": name, "image": image(name)}]},
-                    },
-                },
-            }))
+            .apply(super::deployment(
+                NAMESPACE,
+                name,
+                &labels,
+                &json!({"name": name, "image": image(name)}),
+            ))
             .await?;
     }
     let list = |key: &str, entries: &[(&str, &str)]| -> Value {

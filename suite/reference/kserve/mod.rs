@@ -387,19 +387,12 @@ fn installation() -> Vec<Value> {
             "inferencegraph",
             webhook("inferencegraph", "inferencegraphs", "v1alpha1", "validator"),
         ),
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"namespace": NAMESPACE, "name": "kserve-controller-manager", "labels": labels},
-            "spec": {
-                // The controller runs beside the cluster: its Deployment says which it is.
-                "replicas": 0,
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {"containers": [{"name": "manager", "image": IMAGE}]},
-                },
-            },
-        }),
+        super::deployment(
+            NAMESPACE,
+            "kserve-controller-manager",
+            &labels,
+            &json!({"name": "manager", "image": IMAGE}),
+        ),
     ]
 }
 

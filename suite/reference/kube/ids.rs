@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::hex;
+
 /// A source of identifiers that do not repeat within a world and differ between worlds.
 #[derive(Debug)]
 pub(super) struct Ids {
@@ -57,14 +59,6 @@ fn letters(bytes: &[u8], count: usize) -> String {
         .collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn uuid(mut bytes: [u8; 32]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
@@ -86,12 +80,6 @@ pub(super) fn uid_of(purpose: &str, name: &str) -> String {
     hash.update([0]);
     hash.update(name);
     uuid(hash.finalize().into())
-}
-
-/// The SHA-256 of a text, in hexadecimal digits.
-pub(super) fn digest(text: &str) -> String {
-    let digest: [u8; 32] = Sha256::digest(text).into();
-    hex(&digest)
 }
 
 /// A short hash of a text, as in the names of ReplicaSets.

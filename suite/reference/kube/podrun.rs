@@ -704,7 +704,8 @@ impl Pod {
                     &format!("{}{}{}", self.uid, container["name"], status.restarts),
                 );
                 shown["containerID"] = json!(format!("kfconform://{}", id.replace('-', "")));
-                shown["imageID"] = json!(format!("{image}@sha256:{}", super::ids::digest(image)));
+                shown["imageID"] =
+                    json!(format!("{image}@sha256:{}", crate::digest::sha256(image)));
             }
             shown
         };

@@ -288,15 +288,12 @@ async fn objects(world: &World, address: SocketAddr) -> Result<(), ApiError> {
         .await?;
     // The pod stands for this process, so the Deployment has none of its own to make.
     world
-        .apply(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"namespace": NAMESPACE, "name": "ml-pipeline", "labels": labels},
-            "spec": {
-                "replicas": 0,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-            },
-        }))
+        .apply(super::deployment(
+            NAMESPACE,
+            "ml-pipeline",
+            &labels,
+            &container,
+        ))
         .await?;
     world
         .stand_in_pod(NAMESPACE, POD, &labels, &[(PORT, address)])

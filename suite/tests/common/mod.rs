@@ -2,44 +2,23 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::sync::Arc;
-
 use kfconform::{
-    checks::Timeouts,
-    clock::Clock,
-    cluster::{Config, Target},
+    cluster::Target,
     engine::{self, Interrupt, RunOptions},
     reference::{self, Reference, ReferenceOptions},
     report::model::Results,
-    spec::Specs,
 };
 use tokio::sync::{mpsc, watch};
 
 /// The options of a run on a reference.
 pub fn options(reference: &Reference) -> RunOptions {
     RunOptions {
-        id: engine::new_run_id(),
-        clock: Clock::wall(),
         target: Target {
             kubeconfig_text: Some(reference.kubeconfig()),
             ..Target::default()
         },
         reference: true,
-        config: Config::default(),
-        specs: Arc::new(Specs::embedded().clone()),
-        specs_overridden: false,
-        profile: "all".to_owned(),
-        release: None,
-        only: Vec::new(),
-        skip: Vec::new(),
-        jobs: 16,
-        timeouts: Timeouts::default(),
-        image: "kubeflow/kfconform:test".to_owned(),
-        arguments: Vec::new(),
-        faults: Vec::new(),
-        out: None,
-        resume: false,
-        keep: false,
+        ..RunOptions::default()
     }
 }
 
