@@ -16,7 +16,10 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
-use crate::{cluster::ConnectError, report::text::printable};
+use crate::{cluster::ConnectError, outcome::shorten, report::text::printable};
+
+/// The longest error that is printed, in characters.
+const MAX_MESSAGE: usize = 8000;
 
 /// The exit codes of every command.
 pub mod exit_code {
@@ -85,10 +88,12 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
+            // It may quote what stands in a file, and that file may be anybody's.
+            let message = printable(failure.message.trim_end());
             drop(writeln!(
                 anstream::stderr(),
                 "error: {}",
-                printable(failure.message.trim_end())
+                shorten(&message, MAX_MESSAGE)
             ));
             ExitCode::from(failure.code)
         }

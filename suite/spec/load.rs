@@ -18,11 +18,14 @@ use super::model::{
 use super::select::{glob, nearest};
 use super::{ComponentSpecs, Specs};
 use crate::digest::hex;
+use crate::outcome::shorten;
 
 static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/specs");
 
 /// The largest file that is read, in bytes. The largest one today is about a tenth of it.
 const MAX_FILE: u64 = 2 << 20;
+/// The longest message about one thing, in characters: it may quote what stands in a file.
+const MAX_MESSAGE: usize = 2000;
 /// The most files that are read from one folder.
 const MAX_FILES: usize = 256;
 
@@ -72,8 +75,12 @@ impl fmt::Display for Problem {
         write!(f, ": {}", self.message)?;
         if let (Some((line, column)), Some(text)) = (self.at, &self.line) {
             let margin = " ".repeat(line.to_string().len());
-            let indent = " ".repeat(column.saturating_sub(1));
-            write!(f, "\n{margin} |\n{line} | {text}\n{margin} | {indent}^")?;
+            write!(f, "\n{margin} |\n{line} | {text}")?;
+            // Of a long line only the beginning is shown.
+            if column <= text.chars().count() + 1 {
+                let indent = " ".repeat(column.saturating_sub(1));
+                write!(f, "\n{margin} | {indent}^")?;
+            }
         }
         Ok(())
     }
@@ -603,6 +610,8 @@ pub(crate) fn read_error(error: &serde_saphyr::Error) -> (Option<(usize, usize)>
             .replace(&format!(" at line {line}, column {column}"), ""),
         None => message,
     };
+    // It may quote all of a file.
+    let message = shorten(&message, MAX_MESSAGE);
     let mut message = message.replace("unknown variant", "unknown value");
     if let Some(meant) = meant(&message) {
         message.push_str(&format!("; did you mean `{meant}`?"));

@@ -118,10 +118,14 @@ pub fn nearest<'a, S: AsRef<str> + ?Sized + 'a>(
     candidates: impl IntoIterator<Item = &'a S>,
 ) -> Option<&'a str> {
     // A third of the word may be wrong: `katib/experimnt/…` is a slip, an unrelated word is not.
-    let allowed = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
+    let allowed = (length / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (distance(word, candidate.as_ref()), candidate.as_ref()))
+        .map(AsRef::as_ref)
+        // Lengths tell the least distance: a word of a megabyte is not compared with one of ten letters.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
+        .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -211,6 +215,7 @@ mod tests {
             Some("certified")
         );
         assert_eq!(nearest("nothing", known), None);
+        assert_eq!(nearest(&"k".repeat(50_000_000), known), None);
     }
 
     #[test]

@@ -1,0 +1,12 @@
+//! Bytes from anybody: whatever stands in a submission, a configuration or an answer, every reader says so in bounded
+//! time and memory, without a panic, and nothing of it acts on a terminal, a page or a comment.
+//!
+//! `HOSTILE_SECONDS` is how long each reader is given mutated files (a second when absent); `HOSTILE_PROFILE` is the
+//! profile of the run that they are made from (`notebooks` when absent, `all` for every check).
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod base;
+mod mutation;
+mod readers;
