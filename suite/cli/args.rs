@@ -323,6 +323,9 @@ pub(super) struct ReviewArgs {
     /// Requirements and the programme's rules from this folder instead of the embedded ones
     #[arg(long, value_name = "DIR")]
     pub specs: Option<PathBuf>,
+    /// Look at the product's pages on the network too, as advice: that decides nothing
+    #[arg(long)]
+    pub online: bool,
     /// List the rules and review nothing
     #[arg(long)]
     pub rules: bool,

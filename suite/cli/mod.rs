@@ -115,7 +115,7 @@ fn dispatch(cli: Cli) -> Done {
         Command::Sign(args) => keys::sign(&args),
         Command::Verify(args) => keys::verify(&args),
         Command::Submit(args) => block_on(review::submit(args)),
-        Command::Review(args) => block_on(review::review(args)),
+        Command::Review(args) => review::review(args),
         Command::Reference(args) => block_on(serve::reference(args)),
         Command::Cleanup(args) => block_on(cluster_tools::cleanup(args)),
         Command::Completions(args) => show::completions(&args),

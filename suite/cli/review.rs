@@ -47,7 +47,7 @@ pub(super) async fn submit(args: SubmitArgs) -> Done {
     Ok(done.review.verdict.exit_code())
 }
 
-pub(super) async fn review(args: ReviewArgs) -> Done {
+pub(super) fn review(args: ReviewArgs) -> Done {
     if args.rules {
         return rules(args.format);
     }
@@ -67,9 +67,12 @@ pub(super) async fn review(args: ReviewArgs) -> Done {
         now: Timestamp::now(),
         place: None,
     };
-    let mut reviews = Vec::new();
-    for dir in &args.dirs {
-        reviews.push(review::review(dir, &options).await);
+    let mut reviews = review::review_all(&args.dirs, &options).map_err(Failure::incomplete)?;
+    if args.online {
+        super::block_on(async {
+            review::online::advise(&mut reviews).await;
+            Ok(exit_code::OK)
+        })?;
     }
     show(&reviews, args.format)?;
     let codes = || reviews.iter().map(|review| review.verdict.exit_code());

@@ -8,6 +8,7 @@
 //! sees no further. What is open then has to satisfy every [rule](rules), and each broken one is named.
 
 mod case;
+pub mod online;
 mod open;
 mod policy;
 mod render;
@@ -15,6 +16,8 @@ mod rules;
 mod submit;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -23,8 +26,8 @@ pub use render::{markdown, text};
 pub use submit::{SubmitError, Submitted, submit};
 
 use crate::report::model::{Target, Totals};
-use crate::seal::PublicKey;
 use crate::seal::submission::Record;
+use crate::seal::{Product, PublicKey};
 use crate::spec::Specs;
 use case::Case;
 
@@ -143,15 +146,35 @@ pub struct Review {
     pub sample: bool,
     /// What it is about; absent where that could not be read.
     pub about: Option<About>,
+    /// Whose product it is, as the vendor says; absent where that could not be read, and with a bare result.
+    pub product: Option<Product>,
     /// The broken rules.
     pub refusals: Vec<Refusal>,
     /// The ids of the rules that hold.
     pub held: Vec<&'static str>,
     /// What only a person can decide, once it is accepted.
     pub left_to_people: Vec<String>,
+    /// What was seen of the product's pages, where somebody asked for that. It is advice, and no part of the verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub online: Option<Vec<online::Advice>>,
 }
 
 impl Review {
+    /// One of a folder of which nothing is known yet.
+    fn of(folder: impl Into<String>) -> Self {
+        Self {
+            folder: folder.into(),
+            verdict: Verdict::Refused,
+            sample: false,
+            about: None,
+            product: None,
+            refusals: Vec::new(),
+            held: Vec::new(),
+            left_to_people: Vec::new(),
+            online: None,
+        }
+    }
+
     /// Whether a rule is broken.
     pub fn refuses(&self, rule: &str) -> bool {
         self.refusals.iter().any(|refusal| refusal.rule == rule)
@@ -168,17 +191,56 @@ fn every_rule() -> impl Iterator<Item = &'static case::Rule> {
     rules::RULES.iter().chain(policy::RULES)
 }
 
+/// The most reviews at once. Each holds a submission, and all of its evidence, in memory.
+const AT_ONCE: usize = 4;
+/// What a review may have of stack, in bytes: as much as a program's first thread has.
+const STACK: usize = 8 << 20;
+
+/// Reviews folders side by side and gives what came of them in their order.
+///
+/// Each is reviewed where no network can be asked and no time can be waited for: in a runtime that has neither.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "it does not, unless a review does"
+)]
+pub fn review_all(folders: &[PathBuf], options: &Options<'_>) -> std::io::Result<Vec<Review>> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(folders.len()));
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(folder) = folders.get(at) else {
+                return Ok(());
+            };
+            let review = runtime.block_on(review(folder, options));
+            done.lock()
+                .expect("nobody panics with it")
+                .push((at, review));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..folders.len().min(cores).min(AT_ONCE))
+            .map(|_| {
+                std::thread::Builder::new()
+                    .stack_size(STACK)
+                    .spawn_scoped(scope, work)
+            })
+            .collect::<Result<_, _>>()?;
+        let ended = workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a review does not panic"));
+        ended.collect::<std::io::Result<()>>()
+    })?;
+    let mut done = done.into_inner().expect("nobody panics with it");
+    done.sort_unstable_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, review)| review).collect())
+}
+
 /// Reviews a folder: a submission, or the bare result of a run on the reference.
 pub async fn review(folder: &Path, options: &Options<'_>) -> Review {
-    let mut review = Review {
-        folder: folder.display().to_string(),
-        verdict: Verdict::Refused,
-        sample: false,
-        about: None,
-        refusals: Vec::new(),
-        held: Vec::new(),
-        left_to_people: Vec::new(),
-    };
+    let mut review = Review::of(folder.display().to_string());
     let opened = match open::open(folder, options, &mut review.held) {
         Ok(opened) => opened,
         Err(closed) => {
@@ -190,6 +252,7 @@ pub async fn review(folder: &Path, options: &Options<'_>) -> Review {
     let case = Case::new(opened, options).await;
     review.sample = case.is_sample();
     review.about = Some(case.about());
+    review.product.clone_from(&case.product);
     for rule in every_rule().filter(|rule| rule.applies(&case)) {
         let broken = (rule.find)(&case);
         if broken.is_empty() {

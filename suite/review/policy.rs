@@ -350,7 +350,8 @@ fn place(case: &Case) -> Vec<String> {
 pub(super) fn left_to_people(case: &Case) -> Vec<String> {
     let mut left = Vec::new();
     if case.is_sample() {
-        return vec!["nothing: it is a sample, for which nobody may carry a mark".to_owned()];
+        // Nothing is decided with it.
+        return left;
     }
     if !case.key_known {
         left.push(format!(
@@ -358,9 +359,9 @@ pub(super) fn left_to_people(case: &Case) -> Vec<String> {
             case.key.hint()
         ));
     }
+    left.push("whether the vendor's participation form is on file, and whether it is a member or may take part otherwise".to_owned());
     left.push(
-        "whether the vendor's form is on file and it may take part; whether the product's pages and adopters are as said"
-            .to_owned(),
+        "whether the product's pages are its own, and its adopters as said (--online looks whether they answer)".to_owned(),
     );
     let not_checked: Vec<&str> = case
         .program()
@@ -410,7 +411,7 @@ pub(super) fn left_to_people(case: &Case) -> Vec<String> {
     }
     if case.program().mark.status == MarkStatus::Proposed {
         left.push(format!(
-            "what the mark is called: `{}` is only proposed",
+            "what the mark is called: {} is only proposed",
             case.program().mark.name
         ));
     }
