@@ -13,6 +13,7 @@ use crate::{
         session::millis,
     },
     outcome::{CouldNotRun, Outcome, Stop},
+    spec::Requirement,
 };
 
 /// What all checks of a run share. Everything that could make two runs differ comes in through this one value.
@@ -48,6 +49,13 @@ impl RunContext {
             || Timeouts::default().get(name),
             |ms| Duration::from_millis(*ms),
         )
+    }
+
+    /// How long the check of a requirement may take.
+    pub fn limit(&self, requirement: &Requirement) -> Duration {
+        requirement
+            .timeout
+            .map_or_else(|| self.timeout("check"), |limit| self.extended(limit))
     }
 
     /// A bound on several waits, longer by as much as the run's waits were made longer than they are by default.

@@ -21,6 +21,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Check a cluster, or the embedded reference, and leave a signed result
     Run(Box<RunArgs>),
+    /// Run again only what did not pass, and keep every attempt in the result
+    Rerun(Box<RerunArgs>),
     /// List the requirements
     List(ListArgs),
     /// Explain one requirement: text, why, how it is checked, what usually breaks, sources
@@ -135,18 +137,25 @@ pub(super) struct RunArgs {
     pub select: SelectArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// The result folder; kfconform-results/RUNID when absent
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Go on with the interrupted run in this folder, with the requirements and limits that it was begun with
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "profile", "release", "only", "skip", "timeout", "registry", "fault"])]
+    pub resume: Option<PathBuf>,
+}
+
+/// What a run leaves and says.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
     /// Sign the result with this key (password from COSIGN_PASSWORD or a prompt)
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
     /// The product's metadata, kept beside the result
     #[arg(long, value_name = "FILE")]
     pub product: Option<PathBuf>,
-    /// The result folder; kfconform-results/RUNID when absent
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// Go on with the interrupted run in this folder, with the requirements and limits that it was begun with
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "profile", "release", "only", "skip", "timeout", "registry", "fault"])]
-    pub resume: Option<PathBuf>,
     /// Leave what the run made on the cluster
     #[arg(long)]
     pub keep: bool,
@@ -156,6 +165,22 @@ pub(super) struct RunArgs {
     /// How the final report is printed
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RerunArgs {
+    /// The folder of the result, which stays as it is
+    pub results: PathBuf,
+    /// The folder of the merged result; RESULTS.2, or the next number that is free, when absent
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// How many checks may run at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Args)]

@@ -16,7 +16,7 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
-use crate::{cluster::ConnectError, outcome::shorten, report::text::printable};
+use crate::{cluster::ConnectError, engine::EngineError, outcome::shorten, report::text::printable};
 
 /// The longest error that is printed, in characters.
 const MAX_MESSAGE: usize = 8000;
@@ -63,6 +63,13 @@ impl Failure {
         }
     }
 
+    fn engine(error: &EngineError) -> Self {
+        Self {
+            code: error.exit_code(),
+            message: error.to_string(),
+        }
+    }
+
     fn no(message: impl std::fmt::Display) -> Self {
         Self {
             code: exit_code::NO,
@@ -102,7 +109,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Done {
     match cli.command {
-        Command::Run(args) => block_on(run::run(args)),
+        Command::Run(args) => run::run(&args),
+        Command::Rerun(args) => run::rerun(&args),
         Command::Selftest(args) => run::selftest(&args),
         Command::List(args) => show::list(&args),
         Command::Explain(args) => show::explain(&args),

@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Done, Failure,
-    args::{ClusterArgs, Format, LimitArgs, RunArgs, SelectArgs, SelftestArgs},
-    exit_code, keys, print, print_json,
+    args::{
+        ClusterArgs, Format, LimitArgs, OutputArgs, RerunArgs, RunArgs, SelectArgs, SelftestArgs,
+    },
+    block_on, exit_code, keys, print, print_json,
     signals::Signals,
 };
 use crate::{
@@ -45,6 +47,9 @@ pub(super) fn image(registry: Option<&str>, config: &Config) -> String {
         (None, None) => engine::DEFAULT_IMAGE.to_owned(),
     }
 }
+
+/// The folder for results whose place nobody chose.
+const RESULTS: &str = "kfconform-results";
 
 /// The requirements that a command was told to use, and whether they are not the embedded ones.
 pub(super) fn specs(dir: Option<&PathBuf>) -> Result<(Arc<Specs>, bool), Failure> {
@@ -105,49 +110,97 @@ fn options(select: &SelectArgs, limits: &LimitArgs, config: Config) -> Result<Ru
     })
 }
 
-pub(super) async fn run(args: Box<RunArgs>) -> Done {
-    let mut args = args;
-    if let Some(dir) = &args.resume {
-        // What the run was begun on is what it goes on with.
-        let results = Results::read(&dir.join(model::RESULTS_FILE))
-            .map_err(|e| Failure::usage(format!("there is no run to go on with: {e}")))?;
-        if results.run.target == model::Target::Reference {
-            args.reference = true;
-            args.fault.clone_from(&results.run.faults);
-        }
-    }
-    let args = args;
-    let config = config(&args.cluster)?;
-    let mut options = options(&args.select, &args.limits, config)?;
+pub(super) fn run(args: &RunArgs) -> Done {
+    let mut options = options(&args.select, &args.limits, config(&args.cluster)?)?;
     options.target = target(&args.cluster);
     options.reference = args.reference;
     options.faults.clone_from(&args.fault);
-    options.keep = args.keep;
-    options.resume = args.resume.is_some();
     for fault in &args.fault {
         if let Some(unknown) = selftest::unknown_fault(fault) {
             return Err(Failure::usage(unknown));
         }
     }
+    let folder = match (&args.resume, &args.out) {
+        (Some(dir), _) => {
+            take_over_target(&mut options, dir)?;
+            Folder::Unfinished(dir.clone())
+        }
+        (None, Some(out)) => Folder::New(out.clone()),
+        (None, None) => Folder::New(Path::new(RESULTS).join(&options.id)),
+    };
+    block_on(perform(options, folder, &args.output))
+}
+
+pub(super) fn rerun(args: &RerunArgs) -> Done {
+    let config = config(&args.cluster)?;
+    let mut options = RunOptions {
+        target: target(&args.cluster),
+        timeouts: Timeouts::default(),
+        config,
+        jobs: args.jobs.into(),
+        ..RunOptions::default()
+    };
+    take_over_target(&mut options, &args.results)?;
+    let out = args.out.clone().unwrap_or_else(|| {
+        let numbered = (2..).map(|n: u32| beside(&args.results, &n.to_string()));
+        let mut free = numbered.filter(|folder| !folder.exists());
+        free.next().unwrap_or_else(|| args.results.clone())
+    });
+    let of = args.results.clone();
+    block_on(perform(options, Folder::Again { of, out }, &args.output))
+}
+
+/// A run that goes on does so where it was begun: on the reference, with its faults, or on a cluster.
+fn take_over_target(options: &mut RunOptions, dir: &Path) -> Result<(), Failure> {
+    let results = Results::read(&dir.join(model::RESULTS_FILE))
+        .map_err(|e| Failure::usage(format!("there is no run to go on with: {e}")))?;
+    if results.run.target == model::Target::Reference {
+        options.reference = true;
+        options.faults = results.run.faults;
+    }
+    Ok(())
+}
+
+/// Where a run writes.
+enum Folder {
+    /// A folder of its own.
+    New(PathBuf),
+    /// That of an unfinished run, which goes on.
+    Unfinished(PathBuf),
+    /// A folder of its own, for what of a result has not passed.
+    Again { of: PathBuf, out: PathBuf },
+}
+
+/// Makes a run, signs its result and shows it.
+async fn perform(mut options: RunOptions, folder: Folder, output: &OutputArgs) -> Done {
     // What is wrong with these must not show after an hour's run.
-    let product = args.product.as_deref().map(product).transpose()?;
-    let key = match &args.key {
+    let product = output.product.as_deref().map(product).transpose()?;
+    let key = match &output.key {
         Some(path) => Some(keys::open(path)?),
-        None if args.reference => Some(keys::ephemeral()?),
+        None if options.reference => Some(keys::ephemeral()?),
         None => None,
     };
-    let out = args
-        .resume
-        .clone()
-        .or_else(|| args.out.clone())
-        .unwrap_or_else(|| PathBuf::from("kfconform-results").join(&options.id));
-    if args.resume.is_none() {
-        vacant(&out)?;
-    }
-    let reference = if args.reference {
+    options.keep = output.keep;
+    options.resume = !matches!(folder, Folder::New(_));
+    let out = match folder {
+        Folder::New(out) => {
+            vacant(&out)?;
+            out
+        }
+        Folder::Unfinished(dir) => dir,
+        Folder::Again { of, out } => {
+            vacant(&out)?;
+            engine::take_apart(&of, &out).map_err(|error| {
+                drop(std::fs::remove_dir(&out));
+                Failure::engine(&error)
+            })?;
+            out
+        }
+    };
+    let reference = if options.reference {
         let reference = Reference::start(ReferenceOptions {
             clock: options.clock,
-            faults: args.fault.clone(),
+            faults: options.faults.clone(),
             ..ReferenceOptions::default()
         })
         .await
@@ -160,19 +213,16 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
     options.out = Some(out.clone());
 
     let (sender, events) = mpsc::unbounded_channel();
-    let shown = tokio::spawn(show(events, args.quiet));
+    let shown = tokio::spawn(show(events, output.quiet));
     let results = engine::run(options, sender, interrupts()).await;
     drop(shown.await);
     drop(reference);
     let results = results.map_err(|e| {
         // A folder in which nothing was written is of no use; one with something in it stays.
-        if std::fs::remove_dir(&out).is_ok() && args.out.is_none() {
-            drop(out.parent().map(std::fs::remove_dir));
+        if std::fs::remove_dir(&out).is_ok() && out.starts_with(RESULTS) {
+            drop(std::fs::remove_dir(RESULTS));
         }
-        Failure {
-            code: e.exit_code(),
-            message: e.to_string(),
-        }
+        Failure::engine(&e)
     })?;
 
     let written = |error: &dyn std::fmt::Display| {
@@ -187,7 +237,7 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
     // What may still go on is not signed: the signature is over the whole of a folder.
     if let Some(key) = key.filter(|_| results.run.complete) {
         seal::folder::sign(&out, &key).map_err(|e| written(&e))?;
-        trust = Some(if let Some(path) = &args.key {
+        trust = Some(if let Some(path) = &output.key {
             path.with_extension("pub")
         } else {
             let path = beside(&out, "pub");
@@ -195,7 +245,7 @@ pub(super) async fn run(args: Box<RunArgs>) -> Done {
             path
         });
     }
-    report(&results, &args, &out, trust.as_deref())?;
+    report(&results, output, &out, trust.as_deref())?;
     Ok(results.verdict.exit_code())
 }
 
@@ -253,21 +303,33 @@ fn product(path: &Path) -> Result<String, Failure> {
 
 fn report(
     results: &Results,
-    args: &RunArgs,
+    output: &OutputArgs,
     out: &Path,
     trust: Option<&Path>,
 ) -> Result<(), Failure> {
-    match args.format {
+    match output.format {
         Format::Json => print_json(results),
-        Format::Text if args.quiet => print(&format!("{}\n", results.verdict)),
+        Format::Text if output.quiet => print(&format!("{}\n", results.verdict)),
         Format::Text => {
             let mut text =
                 console::summary(results, Some(out), style(std::io::stdout().is_terminal()));
             let folder = shell_quoted(&out.to_string_lossy());
-            if args.keep {
+            if output.keep {
                 text.push_str(&format!(
                     "remove it:    kfconform cleanup --run {}{}\n",
                     results.run.id,
+                    results.run.cluster_arguments()
+                ));
+            }
+            let passed = |check: &model::CheckResult| {
+                matches!(
+                    check.outcome,
+                    model::Outcome::Passed | model::Outcome::NotApplicable
+                )
+            };
+            if results.run.complete && !results.checks.iter().all(passed) {
+                text.push_str(&format!(
+                    "run again what did not pass:    kfconform rerun {folder}{}\n",
                     results.run.cluster_arguments()
                 ));
             }

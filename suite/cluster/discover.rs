@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     digest::sha256,
-    outcome::{CouldNotRun, Outcome, Stop},
+    outcome::{CouldNotRun, Outcome, Stop, shorten},
 };
 
 /// What is known of a cluster before the first check.
@@ -80,6 +80,41 @@ impl Facts {
         }
         facts.ask_pipelines(session).await;
         Ok(facts)
+    }
+
+    /// What another look found differently, if it did. What was refused does not count, and where one of them could not
+    /// tell the clusters apart that does not either.
+    pub fn differs(&self, now: &Self) -> Option<String> {
+        let words = |facts: &Self| -> BTreeMap<String, Value> {
+            let mut facts = facts.clone();
+            facts.refused.clear();
+            facts.cluster_digest.clear();
+            let value = serde_json::to_value(facts).unwrap_or_default();
+            let mut words = BTreeMap::new();
+            for (key, value) in value.as_object().into_iter().flatten() {
+                match value.as_object() {
+                    Some(parts) => {
+                        let parts = parts.iter();
+                        words.extend(
+                            parts.map(|(name, part)| (format!("{key}.{name}"), part.clone())),
+                        );
+                    }
+                    None => drop(words.insert(key.clone(), value.clone())),
+                }
+            }
+            words
+        };
+        let (before, now) = (words(self), words(now));
+        let mut keys = before.keys().chain(now.keys());
+        let key = keys.find(|key| before.get(*key) != now.get(*key))?;
+        let shown = |value: Option<&Value>| {
+            value.map_or_else(|| "nothing".to_owned(), |v| shorten(&v.to_string(), 300))
+        };
+        Some(format!(
+            "{key}: {} before, {} now",
+            shown(before.get(key)),
+            shown(now.get(key))
+        ))
     }
 
     async fn look(session: &Session, config: &Config) -> Outcome<Self> {

@@ -8,6 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::{Recording, recording::EVIDENCE_FILE};
 use crate::{
     checks::RunContext,
     cluster::Evidence,
@@ -33,6 +34,8 @@ pub(super) enum Line {
     Check(Box<CheckResult>),
     /// A set-up's result.
     Setup(Box<SetupResult>),
+    /// The result of an attempt that is made again.
+    Again(Box<CheckResult>),
 }
 
 impl Journal {
@@ -73,6 +76,15 @@ impl Journal {
         serde_json::from_str(&text).map_err(io::Error::other)
     }
 
+    /// Writes what an earlier run recorded, to the byte.
+    pub(super) fn restore(&self, recording: &Recording) -> io::Result<()> {
+        self.context(&recording.context)?;
+        for evidence in recording.evidence.values() {
+            self.evidence(evidence)?;
+        }
+        Ok(())
+    }
+
     /// Writes the evidence of a check or set-up and says where it is.
     pub(super) fn evidence(&self, evidence: &Evidence) -> io::Result<model::Evidence> {
         let path = Evidence::path(&evidence.id, evidence.attempt);
@@ -91,7 +103,7 @@ impl Journal {
         self.results.write_all(&text)
     }
 
-    /// Packs the evidence into `evidence.tar.gz` beside the results: files in order of their names, no times, no owners,
+    /// Packs the evidence into one archive beside the results: files in order of their names, no times, no owners,
     /// so that the same evidence is the same archive.
     pub(super) fn pack(&self, out: &Path) -> io::Result<()> {
         let root = self.dir.join("evidence");
@@ -109,13 +121,13 @@ impl Journal {
             })
             .collect();
         names.sort();
-        let temporary = out.join("evidence.tar.gz.tmp");
+        let temporary = out.join(format!("{EVIDENCE_FILE}.tmp"));
         let mut tar = tar::Builder::new(gzip(fs::File::create(&temporary)?));
         for (name, path) in names {
             append(&mut tar, &name, &fs::read(path)?)?;
         }
         tar.into_inner()?.finish()?.sync_all()?;
-        fs::rename(temporary, out.join("evidence.tar.gz"))
+        fs::rename(temporary, out.join(EVIDENCE_FILE))
     }
 
     /// Removes the journal of a run that is over.
@@ -195,7 +207,7 @@ mod tests {
             .unwrap()
             .into_iter()
             .map(|line| match line {
-                Line::Check(check) => check.id,
+                Line::Check(check) | Line::Again(check) => check.id,
                 Line::Setup(setup) => setup.id,
             })
             .collect();

@@ -5,12 +5,14 @@ pub mod event;
 mod journal;
 pub mod plan;
 pub mod recording;
+mod rerun;
 mod run;
 mod space;
 
 pub use event::Event;
 pub use plan::{Plan, PlanError, Planned};
 pub use recording::{Recording, RecordingError};
+pub use rerun::take_apart;
 pub use run::{
     DEFAULT_IMAGE, EngineError, Interrupt, RunOptions, cluster_of, components, features,
     known_deviation, new_run_id, not_to_run, own_namespace_of, run, run_plan,

@@ -24,6 +24,8 @@ const MAX_ENTRY: u64 = 32 << 20;
 /// A value of JSON in memory is many times what it is in the file, if it is small.
 const MAX_VALUES: usize = 3_000_000;
 
+/// The evidence of a run, in its result folder.
+pub const EVIDENCE_FILE: &str = "evidence.tar.gz";
 /// The context of the run.
 pub const CONTEXT: &str = "run.json";
 /// The ids of the evidence that belongs to no check: what was found, the namespace, the clean-up.
@@ -474,7 +476,7 @@ fn all_used(session: &Session) -> Outcome {
 }
 
 fn not_asked(exchanges: usize) -> String {
-    format!("{exchanges} recorded exchanges were not asked for again")
+    format!("over the evidence, {exchanges} recorded exchanges were not asked for again")
 }
 
 /// How long something took, as results say it; begin and end in milliseconds.

@@ -161,6 +161,14 @@ pub enum EngineError {
         /// Why.
         error: String,
     },
+    /// There is nothing to make again.
+    #[error("cannot run anything of {path} again: {error}")]
+    Rerun {
+        /// The result folder.
+        path: String,
+        /// Why.
+        error: String,
+    },
     /// The run was interrupted before it had made anything.
     #[error("interrupted before anything was made; nothing was checked")]
     Interrupted,
@@ -189,6 +197,7 @@ impl EngineError {
             Self::Plan(_)
             | Self::Unknown(_)
             | Self::Resume { .. }
+            | Self::Rerun { .. }
             | Self::Connect(ConnectError::Kubeconfig(_)) => 2,
             Self::Connect(ConnectError::Client(_))
             | Self::Cluster(_)
@@ -545,10 +554,7 @@ async fn follow(
     for (planned, stop) in todo {
         let (shop, jobs) = (Arc::clone(&shop), Arc::clone(&jobs));
         let needs = setups.of(planned.check.needs);
-        let limit = planned
-            .requirement
-            .timeout
-            .map_or_else(|| context.timeout("check"), |limit| context.extended(limit));
+        let limit = context.limit(&planned.requirement);
         tasks.spawn(async move { check(&shop, &planned, needs, stop, limit, &jobs).await });
     }
     let mut interrupted = false;
@@ -939,6 +945,8 @@ struct Kept {
     results: Results,
     checks: Vec<CheckResult>,
     setups: Vec<model::SetupResult>,
+    /// What earlier attempts at other checks gave.
+    again: Vec<CheckResult>,
     attempt: u32,
 }
 
@@ -964,15 +972,17 @@ impl Kept {
             )));
         }
         let lines = Journal::lines(&out).map_err(|e| unusable(e.to_string()))?;
-        let (mut checks, mut setups) = (Vec::new(), Vec::new());
+        let (mut checks, mut setups, mut again) = (Vec::new(), Vec::new(), Vec::new());
         for line in lines {
             match line {
                 Line::Check(check) => checks.push(*check),
                 Line::Setup(setup) => setups.push(*setup),
+                Line::Again(check) => again.push(*check),
             }
         }
         let evidence = checks
             .iter()
+            .chain(&again)
             .filter_map(|c: &CheckResult| c.evidence.as_ref())
             .chain(
                 setups
@@ -995,6 +1005,7 @@ impl Kept {
             results,
             checks,
             setups,
+            again,
             attempt: attempt + 1,
         })
     }
@@ -1047,13 +1058,23 @@ impl Kept {
                     .to_owned(),
             ));
         }
-        Ok(())
+        match self.context.facts.differs(facts) {
+            Some(what) => Err(EngineError::resume(
+                options,
+                format!(
+                    "what was found on the cluster has changed since ({what}), and a result is of one installation; start another with `kfconform run`"
+                ),
+            )),
+            None => Ok(()),
+        }
     }
 }
 
 /// The result while it grows.
 struct Draft {
     results: Results,
+    /// What earlier attempts gave at checks that are made again.
+    again: HashMap<String, CheckResult>,
     out: Option<PathBuf>,
     order: Vec<String>,
     saved: std::time::Instant,
@@ -1121,15 +1142,17 @@ impl Draft {
             features: features(facts),
             images: vec![model::Image {
                 name: context.image.clone(),
-                digest: None,
+                digest: kept.and_then(|kept| kept.results.images.first()?.digest.clone()),
             }],
             leftovers: Vec::new(),
             timing: model::Timing::default(),
             submittable: false,
             not_submittable_because: Vec::new(),
         };
+        let again = kept.map(|kept| kept.again.as_slice()).unwrap_or_default();
         Self {
             results,
+            again: again.iter().map(|c| (c.id.clone(), c.clone())).collect(),
             out: options.out.clone(),
             order: plan.ids(),
             saved: std::time::Instant::now(),
@@ -1158,7 +1181,10 @@ impl Draft {
     }
 
     /// Takes a check's result in, and writes what there is so far at most once a second.
-    fn add(&mut self, shop: &Shop, result: CheckResult) {
+    fn add(&mut self, shop: &Shop, mut result: CheckResult) {
+        if let Some(earlier) = self.again.remove(&result.id) {
+            result.attempts = earlier.into_attempts(&self.results.run.id);
+        }
         shop.line(&Line::Check(Box::new(result.clone())));
         shop.say(Event::CheckFinished(Box::new(result.clone())));
         self.results.checks.push(result);

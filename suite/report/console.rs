@@ -113,6 +113,7 @@ pub fn summary(results: &Results, folder: Option<&Path>, style: Style) -> String
         failure(&mut out, check, folder.as_deref(), style);
     }
     could_not_run(&mut out, results, style);
+    passed_again(&mut out, results, style);
     for leftover in &results.leftovers {
         let _ = writeln!(out, "{} {}", style.paint(DOUBT, "LEFT"), one_line(leftover));
     }
@@ -220,6 +221,25 @@ fn failure(out: &mut String, check: &CheckResult, folder: Option<&str>, style: S
         let _ = writeln!(out, "{:INDENT$}{}", "", style.paint(COMMAND, &evidence));
     }
     out.push('\n');
+}
+
+/// What passed only when it was run again.
+fn passed_again(out: &mut String, results: &Results, style: Style) {
+    let mut any = false;
+    for check in with(results, Outcome::Passed).filter(|check| !check.attempts.is_empty()) {
+        let before: Vec<&str> = check.attempts.iter().map(|a| a.outcome.as_str()).collect();
+        let line = format!(
+            "{} {}: run again after it was {}",
+            style.paint(DOUBT, "PASS"),
+            one_line(&check.id),
+            before.join(", then ")
+        );
+        let _ = writeln!(out, "{line}");
+        any = true;
+    }
+    if any {
+        out.push('\n');
+    }
 }
 
 /// What could not run, grouped: one missing permission may keep fifty checks from running.

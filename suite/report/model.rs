@@ -189,7 +189,7 @@ impl Selection {
     }
 }
 
-/// What a resumed run took over.
+/// What a run took over that was gone on with: after it was interrupted, or to make again what had not passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resumed {
@@ -512,6 +512,24 @@ pub struct Attempt {
     /// Where its exchanges are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+}
+
+impl CheckResult {
+    /// The attempts at a check of which this is the last, oldest first, as a later result holds them.
+    #[must_use]
+    pub fn into_attempts(mut self, run: &str) -> Vec<Attempt> {
+        let mut attempts = std::mem::take(&mut self.attempts);
+        attempts.push(Attempt {
+            run: run.to_owned(),
+            outcome: self.outcome,
+            reason: self.reason,
+            message: self.message,
+            started: self.started,
+            seconds: self.seconds,
+            evidence: self.evidence,
+        });
+        attempts
+    }
 }
 
 /// The exchanges of a check or set-up.

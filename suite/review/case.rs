@@ -111,7 +111,8 @@ impl<'a> Case<'a> {
         let attempt = last_attempt(&recording);
         let facts = recording.facts(attempt).await;
         let leftovers = recording.leftovers(attempt).await;
-        let image = recording.value(&checks::IMAGE, attempt).await.ok();
+        let image = last_attempt_at(&recording, checks::IMAGE.id);
+        let image = recording.value(&checks::IMAGE, image).await.ok();
         let mut replayed = Vec::new();
         for setup in &results.setups {
             replayed.push((setup.id.clone(), recording.judge_setup(setup).await));
@@ -249,7 +250,11 @@ fn plan(specs: &Specs, results: &Results) -> Result<Plan, String> {
 
 /// The last time that the run was begun or gone on with.
 pub(super) fn last_attempt(recording: &Recording) -> u32 {
-    let discoveries = recording.evidence.values();
-    let discoveries = discoveries.filter(|evidence| evidence.id == "run/discovery");
-    discoveries.map(|e| e.attempt).max().unwrap_or(1)
+    last_attempt_at(recording, "run/discovery")
+}
+
+fn last_attempt_at(recording: &Recording, id: &str) -> u32 {
+    let all = recording.evidence.values();
+    let attempts = all.filter(|evidence| evidence.id == id).map(|e| e.attempt);
+    attempts.max().unwrap_or(1)
 }

@@ -770,12 +770,10 @@ fn deadlines(case: &Case) -> Vec<String> {
         "run/discovery" => Some(std::time::Duration::from_secs(60)),
         "run/namespace" => Some(context.timeout("namespace") * 2),
         "run/cleanup" => Some(context.timeout("cleanup") * 2),
-        id if id.starts_with("setup/") => checks::find_setup(id).map(|setup| setup.limit),
-        id => {
-            let requirement = case.specs.requirement(id)?;
-            let limit = requirement.timeout;
-            Some(limit.unwrap_or_else(|| context.timeout("check")))
+        id if id.starts_with("setup/") => {
+            checks::find_setup(id).map(|setup| context.extended(setup.limit))
         }
+        id => Some(context.limit(case.specs.requirement(id)?)),
     };
     let all = case.recording.evidence.iter();
     all.filter(|(_, evidence)| {

@@ -27,8 +27,7 @@ pub const TRUSTED_ROOT_FILE: &str = "tr.json";
 /// The whole of [`TRUSTED_ROOT_FILE`].
 pub const TRUSTED_ROOT: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
-/// The evidence of a run.
-pub const EVIDENCE_FILE: &str = "evidence.tar.gz";
+pub use crate::engine::recording::EVIDENCE_FILE;
 /// The files that a run leaves, in the order in which they are signed. Only the first must exist.
 pub const RESULT_FILES: [&str; 4] = [RESULTS_FILE, JUNIT_FILE, HTML_FILE, EVIDENCE_FILE];
 /// The key that signed a submission, for whoever has no other way to it.

@@ -15,7 +15,7 @@ use tokio::{
 use crate::{Said, folder, kfconform, program, read, results};
 
 /// Leads every connection to `upstream`, but for dry runs of experiments: these get `answer`.
-async fn hostile(upstream: SocketAddr, answer: Vec<u8>) -> SocketAddr {
+pub(crate) async fn hostile(upstream: SocketAddr, answer: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -58,7 +58,7 @@ async fn hostile(upstream: SocketAddr, answer: Vec<u8>) -> SocketAddr {
 }
 
 /// A refusal with this body, as an API server sends it.
-fn refusal(body: &[u8]) -> Vec<u8> {
+pub(crate) fn refusal(body: &[u8]) -> Vec<u8> {
     let mut answer = String::new();
     let _ = write!(
         answer,

@@ -6,6 +6,7 @@ mod common;
 mod bot;
 mod hostile;
 mod interruption;
+mod rerun;
 mod rights;
 mod shows;
 mod signed;
