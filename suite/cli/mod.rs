@@ -16,7 +16,9 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
-use crate::{cluster::ConnectError, engine::EngineError, outcome::shorten, report::text::printable};
+use crate::{
+    cluster::ConnectError, engine::EngineError, outcome::shorten, report::text::printable,
+};
 
 /// The longest error that is printed, in characters.
 const MAX_MESSAGE: usize = 8000;
