@@ -321,31 +321,50 @@ fn suite_version(opening: &mut Opening) -> Pass {
         suite: Suite,
     }
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Suite {
         version: String,
+        #[serde(default)]
+        specs_digest: String,
+        #[serde(default)]
+        specs_overridden: bool,
     }
     let bytes = opening.read(RESULTS_FILE)?;
-    let Ok(header) = serde_json::from_slice::<Header>(&bytes) else {
+    let Ok(Header { suite: theirs }) = serde_json::from_slice::<Header>(&bytes) else {
         // The next gate says what is wrong.
         return Ok(());
     };
     let ours = env!("CARGO_PKG_VERSION");
-    let theirs = header.suite.version;
-    if theirs == ours {
+    let specs = opening.options.specs;
+    let version = theirs.version.parse().ok();
+    let released = version.and_then(|version| specs.program().suite(&version));
+    if theirs.version != ours {
+        let so = match released {
+            Some(_) => format!("review it with kfconform {}", theirs.version),
+            None => "no such version is released, as far as this one knows".to_owned(),
+        };
+        return Err(Shut::NoVerdict(format!(
+            "this is kfconform {ours}, the result is of {}: {so}",
+            theirs.version
+        )));
+    }
+    if theirs.specs_digest == specs.digest() || theirs.specs_overridden {
         return Ok(());
     }
-    let program = opening.options.specs.program();
-    let known = theirs
-        .parse()
-        .is_ok_and(|version| program.suite(&version).is_some());
-    let so = if known {
-        format!("review it with kfconform {theirs}")
-    } else {
-        "no such version is released, as far as this one knows".to_owned()
-    };
-    Err(Shut::NoVerdict(format!(
-        "this is kfconform {ours}, the result is of {theirs}: {so}"
-    )))
+    match released {
+        // It is this program that was not released so.
+        Some(released) if released.specs == theirs.specs_digest => Err(Shut::NoVerdict(format!(
+            "this is not kfconform {ours} as it was released, the result is of that: review it with the released program"
+        ))),
+        // What was released is known, and is not what they had: a rule refuses it.
+        Some(_) => Ok(()),
+        None => Err(Shut::NoVerdict(format!(
+            "kfconform {ours} is not released, and the result is of another build of it: its requirements have the digest \
+             `{}`, these `{}`; make the result anew with this program",
+            theirs.specs_digest,
+            specs.digest()
+        ))),
+    }
 }
 
 fn results_form(opening: &mut Opening) -> Pass {

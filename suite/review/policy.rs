@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 
 use super::case::{Case, Of, Rule};
 use crate::report::model::{Outcome, Target, Verdict};
+use crate::report::text::one_line;
 use crate::spec::{Component, Level, MarkStatus, ReleaseName};
 
 /// The profile that no mark needs: it is for looking at everything.
@@ -363,6 +364,19 @@ pub(super) fn left_to_people(case: &Case) -> Vec<String> {
     left.push(
         "whether the product's pages are its own, and its adopters as said (--online looks whether they answer)".to_owned(),
     );
+    if let Some(product) = &case.product {
+        let platform = case
+            .results
+            .cluster
+            .platform
+            .as_deref()
+            .unwrap_or("unknown");
+        left.push(format!(
+            "whether the cluster, whose nodes name the platform {}, is one that the product is made for: {}",
+            one_line(platform),
+            one_line(&product.kubernetes_targets.join(", "))
+        ));
+    }
     let not_checked: Vec<&str> = case
         .program()
         .graduated

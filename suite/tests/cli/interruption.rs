@@ -57,14 +57,14 @@ async fn namespaces(reference: &Reference) -> Vec<String> {
 }
 
 /// A run on its way, of which standard error is read line by line.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     err: BufReader<ChildStderr>,
     seen: String,
 }
 
 impl Running {
-    fn start(dir: &Path, args: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         let mut child = program(dir, args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -79,7 +79,7 @@ impl Running {
     }
 
     /// Reads on to a line that holds `words`, and returns it.
-    fn until(&mut self, words: &str) -> String {
+    pub(crate) fn until(&mut self, words: &str) -> String {
         loop {
             let mut line = String::new();
             let read = self.err.read_line(&mut line).expect("UTF-8");
@@ -91,14 +91,14 @@ impl Running {
         }
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([name, &self.child.id().to_string()])
             .status();
         assert!(sent.expect("there is a `kill`").success());
     }
 
-    fn end(mut self) -> Said {
+    pub(crate) fn end(mut self) -> Said {
         self.err.read_to_string(&mut self.seen).expect("UTF-8");
         let mut said = Said::from(self.child.wait_with_output().expect("it ends"));
         said.err = self.seen;

@@ -10,6 +10,7 @@ mod rerun;
 mod rights;
 mod shows;
 mod signed;
+mod submission;
 mod unreachable;
 mod usage;
 
