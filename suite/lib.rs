@@ -17,6 +17,7 @@ pub mod outcome;
 pub mod reference;
 pub mod report;
 pub mod review;
+pub mod schemas;
 pub mod seal;
 pub mod selftest;
 pub mod spec;

@@ -17,7 +17,9 @@ use crate::{
 };
 
 /// What all checks of a run share. Everything that could make two runs differ comes in through this one value.
-#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RunContext {
     /// The run's id: eight lower-case letters and digits.

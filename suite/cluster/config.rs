@@ -64,7 +64,7 @@ pub struct ComponentConfig {
 }
 
 /// How a component's HTTP API is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// At a URL, with a token if it wants one.

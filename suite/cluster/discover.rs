@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What is known of a cluster before the first check.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Facts {
     /// The Kubernetes version, like `v1.34.4`.
@@ -41,7 +41,7 @@ pub struct Facts {
 }
 
 /// One component that was found.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Component {
     /// Its version, where an image's tag or the component itself tells it.
@@ -59,7 +59,7 @@ pub struct Component {
 }
 
 /// Whether a feature is there.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Feature {
     /// Whether it is there.
     pub found: bool,

@@ -15,7 +15,9 @@ const ANSWER_HEADERS: [&str; 4] = ["content-type", "retry-after", "location", "a
 const WORKLOAD_HEADER: &str = "x-kfconform-";
 
 /// Whom a request goes to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Endpoint {
     /// The Kubernetes API.
@@ -27,7 +29,7 @@ pub enum Endpoint {
 }
 
 /// As whom a request is made.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identity {
     /// The suite's own: the kubeconfig's user at the Kubernetes API; at a component what discovery found to be right.
@@ -56,7 +58,7 @@ pub struct Request {
 }
 
 /// What is recorded of a request. A replay finds an exchange by equality of this.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
     /// Whom it goes to.
@@ -154,7 +156,7 @@ impl std::fmt::Display for Endpoint {
 }
 
 /// A body in the form that is recorded: JSON where it is JSON, text where it is UTF-8, else base64.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Body {
     /// No body.
@@ -200,7 +202,7 @@ impl Body {
 }
 
 /// An answer, in its recorded form.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// HTTP status.
@@ -275,7 +277,7 @@ pub(super) fn recorded_headers(headers: &http::HeaderMap) -> BTreeMap<String, St
 }
 
 /// How an exchange ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     /// With an answer.
@@ -292,7 +294,7 @@ pub enum Reply {
 }
 
 /// How a stream of lines ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ended {
     /// The check had seen what it waited for.
@@ -304,7 +306,7 @@ pub enum Ended {
 }
 
 /// One request and its answer. Times are milliseconds since the run's start.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exchange {
     /// When the request was sent.
@@ -318,7 +320,7 @@ pub struct Exchange {
 }
 
 /// The ordered exchanges of one check, set-up, or of the discovery.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Evidence {
     /// `conformance.kubeflow.org/v1`.

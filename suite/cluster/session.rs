@@ -13,7 +13,9 @@ use super::{
 };
 
 /// Why a request has no answer. Recorded, so that a replay stops for the same reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum TransportError {
     /// No connection, or it broke.

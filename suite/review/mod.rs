@@ -66,7 +66,7 @@ impl Default for Options<'static> {
 }
 
 /// What a review comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Everything that a program can decide is as it must be.
@@ -98,7 +98,7 @@ impl Verdict {
 }
 
 /// A broken rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Refusal {
     /// The rule's id, like `results/totals`.
     pub rule: &'static str,
@@ -109,7 +109,7 @@ pub struct Refusal {
 }
 
 /// What a submission is about, as far as it could be read.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct About {
     /// The run's id.
@@ -135,7 +135,7 @@ pub struct About {
 }
 
 /// The outcome of a review.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Review {
     /// The folder.

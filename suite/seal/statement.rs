@@ -30,7 +30,7 @@ pub enum StatementError {
 }
 
 /// A claim about files.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {
     #[serde(rename = "_type")]
@@ -43,7 +43,7 @@ pub struct Statement {
 }
 
 /// A thing and what it is known by. At least one of `uri` and `digest` is given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Descriptor {
     /// A file name, or a name that a person reads.
     #[serde(default)]
@@ -73,7 +73,7 @@ impl Descriptor {
 }
 
 /// The predicate: how a test came out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TestResult {
     /// The short of it.
@@ -95,7 +95,7 @@ pub struct TestResult {
 }
 
 /// The three words of the predicate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TestOutcome {
     /// Conformant.
@@ -107,7 +107,7 @@ pub enum TestOutcome {
 }
 
 /// Our own part of the predicate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Conformance {
     /// The verdict, which distinguishes non-conformant from incomplete.

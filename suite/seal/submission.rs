@@ -8,7 +8,7 @@ use crate::report::model::{Results, Target};
 use crate::spec::Program;
 
 /// The part of the signed predicate that makes a result a submission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// The vendor, as in `product.yaml`.

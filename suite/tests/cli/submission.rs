@@ -470,15 +470,10 @@ fn a_submission_counts_for_a_year_and_is_looked_at_again_after_half_of_it() {
     assert_eq!(said["nextReview"], after(6));
     assert_eq!(said["sample"], true);
     // The same is what was signed.
-    let bundle: Value =
-        serde_json::from_str(&read(out.join("attestation.sigstore.json"))).expect("JSON");
-    let payload = bundle["dsseEnvelope"]["payload"]
-        .as_str()
-        .expect("a payload");
-    let payload = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload)
-        .expect("base64");
-    let statement: Value = serde_json::from_slice(&payload).expect("JSON");
-    assert_eq!(statement["predicate"]["conformance"]["submission"], *said);
+    assert_eq!(
+        statement(&out)["predicate"]["conformance"]["submission"],
+        *said
+    );
 }
 
 #[test]
@@ -571,4 +566,103 @@ fn the_rules_are_listed() {
     assert!(named > 20, "{named}");
     let rows = (1..=15).filter(|n| table.contains(&format!("\n| {n} ")));
     assert_eq!(rows.count(), 15);
+}
+
+/// What the program writes is what its schemas say, and they say enough to tell what is broken.
+#[test]
+fn every_file_satisfies_its_schema_and_a_broken_one_does_not() {
+    let (said, out, _to) = submit("result", "product.yaml", &["--allow-sample"]);
+    said.exits(0);
+    let review = |args: &[&str]| -> Value {
+        let args = [&["review", "--format", "json"], args].concat();
+        serde_json::from_str(&kfconform(desk(), &args).out).expect("JSON")
+    };
+    let place = out.to_str().expect("UTF-8");
+    let accepted = review(&["--allow-sample", place]);
+    let mut files = vec![
+        ("results", results(&out)),
+        (
+            "product",
+            serde_saphyr::from_str(&read(out.join("product.yaml"))).expect("YAML"),
+        ),
+        ("statement", statement(&out)),
+        ("review", accepted),
+        ("review", review(&[place, "result"])),
+    ];
+    let archive = fs::File::open(out.join("evidence.tar.gz")).expect("there");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(archive));
+    for entry in archive.entries().expect("an archive") {
+        let entry = entry.expect("an entry");
+        let name = entry.path().expect("a path").display().to_string();
+        let schema = if name == "run.json" {
+            "run"
+        } else {
+            "evidence"
+        };
+        files.push((schema, serde_json::from_reader(entry).expect("JSON")));
+    }
+    assert!(files.len() > 30, "{}", files.len());
+    let config = "namespace: team\ntolerations: [{key: x}]\ncomponents: {pipelines: {url: https://x, port: 80}}\ntimeouts: {request: 30s}\n";
+    files.push(("config", serde_saphyr::from_str(config).expect("YAML")));
+
+    for (name, value) in &files {
+        let path = format!("specs/schema/{name}.schema.json");
+        let schema: Value =
+            serde_json::from_str(&read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)))
+                .expect("JSON");
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let wrong: Vec<String> = validator
+            .iter_errors(value)
+            .map(|e| format!("{}: {e}", e.instance_path()))
+            .collect();
+        assert_eq!(wrong, [""; 0], "{name}");
+        // Any field with a value of another kind breaks it, down to what a schema leaves open.
+        let of = value.get(0).unwrap_or(value);
+        let fields = of.as_object().expect("an object");
+        for (field, is) in fields {
+            let mut broken = value.clone();
+            let at = if value.is_array() {
+                &mut broken[0]
+            } else {
+                &mut broken
+            };
+            at[field] = if is.is_u64() { "x".into() } else { 7.into() };
+            assert!(
+                !validator.is_valid(&broken),
+                "{name}: {field} may be anything"
+            );
+        }
+        if matches!(*name, "product" | "evidence" | "run" | "config") {
+            let mut broken = value.clone();
+            broken["more"] = true.into();
+            assert!(!validator.is_valid(&broken), "{name} takes any field");
+        }
+        for field in ["checks", "vendor", "predicate", "exchanges", "verdict"] {
+            let mut broken = value.clone();
+            let at = if value.is_array() {
+                &mut broken[0]
+            } else {
+                &mut broken
+            };
+            if at
+                .as_object_mut()
+                .expect("an object")
+                .shift_remove(field)
+                .is_some()
+            {
+                assert!(!validator.is_valid(&broken), "{name} does without {field}");
+            }
+        }
+    }
+}
+
+/// What was signed.
+fn statement(folder: &Path) -> Value {
+    let bundle: Value =
+        serde_json::from_str(&read(folder.join("attestation.sigstore.json"))).expect("JSON");
+    let payload = bundle["dsseEnvelope"]["payload"]
+        .as_str()
+        .expect("a payload");
+    let payload = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, payload);
+    serde_json::from_slice(&payload.expect("base64")).expect("JSON")
 }
