@@ -1,6 +1,7 @@
 //! Plans, runs in parallel within limits, shares costly set-ups, times out, cleans up; speaks only in events.
 
 pub mod cleanup;
+mod collect;
 pub mod event;
 mod journal;
 pub mod plan;

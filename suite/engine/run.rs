@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     Event, Plan, PlanError, Planned, cleanup,
+    collect::{Made, collect},
     journal::{Journal, Line},
     recording::guarded,
     space,
@@ -31,7 +32,7 @@ use crate::{
     clock::Clock,
     cluster::{
         self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access,
-        discover::escape, door::DoorOptions, kinds::POD,
+        door::DoorOptions,
     },
     outcome::{CouldNotRun, NotApplicable, Stop},
     report::{
@@ -234,6 +235,8 @@ struct Shop {
     events: mpsc::UnboundedSender<Event>,
     journal: std::sync::Mutex<Option<Journal>>,
     setups: std::sync::Mutex<Vec<model::SetupResult>>,
+    /// What each ended set-up made.
+    made: std::sync::Mutex<HashMap<&'static str, Vec<Made>>>,
     started: Timestamp,
     /// The attempt that this process makes: 1, or one more for each resumption.
     attempt: u32,
@@ -279,8 +282,18 @@ impl Shop {
         }
     }
 
-    /// Collects what a failed check made, before it is removed: its pods, their logs, their events.
-    async fn collect(&self, cx: &Cx) -> Vec<cluster::Exchange> {
+    /// What was made by an ended set-up, and by those that it builds on.
+    fn made_by<'a>(&self, setups: impl IntoIterator<Item = &'a &'static str>) -> Vec<Made> {
+        let made = self
+            .made
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let of = setups.into_iter().filter_map(|id| made.get(*id));
+        of.flatten().cloned().collect()
+    }
+
+    /// Reads what a failed check made, before it is removed.
+    async fn collect(&self, cx: &Cx, made: &[Made]) -> Vec<cluster::Exchange> {
         let session = Session::live(
             Arc::clone(&self.door),
             cx.id(),
@@ -288,45 +301,7 @@ impl Shop {
             Duration::from_secs(20),
         );
         let look = Cx::new(session, Arc::clone(&self.context), BTreeMap::new());
-        let prefix = cx.name("x");
-        let prefix = prefix.trim_end_matches('x');
-        let pods = look.list(&POD, "").await.unwrap_or_default();
-        let own = |pod: &&Value| {
-            pod["metadata"]["name"]
-                .as_str()
-                .is_some_and(|name| name.starts_with(prefix))
-        };
-        let requests: Vec<_> = pods
-            .iter()
-            .filter(own)
-            .take(10)
-            .flat_map(|pod| {
-                let name = pod["metadata"]["name"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
-                let containers = cluster::discover::items(&pod["spec"], "containers")
-                    .filter_map(|c| c["name"].as_str());
-                let logs: Vec<String> = containers
-                    .map(|c| format!("/log?container={}&tailLines=50", escape(c)))
-                    .collect();
-                logs.into_iter().map(move |log| format!("{name}{log}"))
-            })
-            .map(|path| {
-                let path = format!("{}/{path}", POD.path(look.namespace()));
-                cluster::Request::new(cluster::Endpoint::Kubernetes, "GET", path)
-            })
-            .collect();
-        if !requests.is_empty() {
-            look.session.batch(requests).await;
-            let events = cluster::kinds::EVENT.path(look.namespace());
-            let request = cluster::Request::new(
-                cluster::Endpoint::Kubernetes,
-                "GET",
-                format!("{events}?limit=200"),
-            );
-            drop(look.session.send(request).await);
-        }
+        collect(&look, made).await;
         look.session
             .evidence(&self.context.id, Vec::new())
             .exchanges
@@ -467,6 +442,7 @@ async fn follow(
         context: Arc::clone(&context),
         events: events.clone(),
         journal: std::sync::Mutex::new(journal),
+        made: std::sync::Mutex::default(),
         setups: std::sync::Mutex::new(
             resumed
                 .as_ref()
@@ -802,9 +778,15 @@ async fn make(
     let ended = cx.session.now_ms();
     let uses = made.iter().map(|(id, of)| ((*id).to_owned(), of.attempt));
     let mut evidence = cx.session.evidence(&shop.context.id, uses.collect());
+    let mut all = Made::all(&evidence.exchanges);
+    all.extend(shop.made_by(made.keys()));
     if matches!(value, Err(Stop::Failed(_))) {
-        evidence.collected = shop.collect(&cx).await;
+        evidence.collected = shop.collect(&cx, &all).await;
     }
+    shop.made
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .insert(setup.id, all);
     let result = model::SetupResult {
         id: setup.id.to_owned(),
         outcome: model::Outcome::from(&value),
@@ -843,6 +825,8 @@ async fn check(
             setups.insert(id, need.await);
         }
     }
+    // Of a set-up that failed the same is collected there.
+    let sound = setups.values().all(|setup| setup.value.is_ok());
     // A check that waits for a set-up holds no place; the semaphore is never closed.
     let _place = jobs.acquire().await;
     let session = Session::live(Arc::clone(&shop.door), id, shop.attempt, limit);
@@ -856,8 +840,10 @@ async fn check(
     let started = cx.session.started_ms();
     let ended = cx.session.now_ms();
     let mut evidence = cx.session.evidence(&shop.context.id, cx.uses());
-    if matches!(outcome, Err(Stop::Failed(_))) && !evidence.exchanges.is_empty() {
-        evidence.collected = shop.collect(&cx).await;
+    if matches!(outcome, Err(Stop::Failed(_))) && sound {
+        let mut made = Made::all(&evidence.exchanges);
+        made.extend(shop.made_by(planned.check.needs.iter().map(|setup| &setup.id)));
+        evidence.collected = shop.collect(&cx, &made).await;
     }
     let place = shop.record(&evidence);
     let mut result = result_of(

@@ -41,6 +41,37 @@ async fn failures_and_what_builds_on_them_replay() {
     assert_eq!(different, Vec::<String>::new());
 }
 
+/// Whoever looks into a failure has what it was about, although the cluster has it no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_failed_check_made_is_read_before_it_goes() {
+    let failing = [
+        ("katib/experiment/reaches-goal", "/experiments/"),
+        ("pipelines/run/inline-succeeds", "/apis/v2beta1/runs/"),
+    ];
+    let faults = failing.map(|(id, _)| id);
+    let (results, dir) = common::run_changed(&faults, |options| {
+        options.only = faults.map(str::to_owned).to_vec();
+    })
+    .await;
+    let recording =
+        Recording::read(&dir.path().join("evidence.tar.gz")).expect("the evidence is readable");
+    for (id, object) in failing {
+        let check = results.checks.iter().find(|check| check.id == id);
+        assert_eq!(
+            check.map(|check| check.outcome),
+            Some(Outcome::Failed),
+            "{id}"
+        );
+        let evidence = &recording.evidence[&format!("{id}.json")];
+        let collected = evidence.collected.iter();
+        let collected: Vec<&str> = collected.map(|e| e.asked.path.as_str()).collect();
+        for wanted in [object, "/log?container=", "/events?"] {
+            let there = collected.iter().any(|path| path.contains(wanted));
+            assert!(there, "{id}: no {wanted} in {collected:#?}");
+        }
+    }
+}
+
 /// An image that is not there says nothing of the distribution: it is named, and no check fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_cannot_be_pulled_fails_nothing() {
