@@ -365,15 +365,13 @@ pub(super) fn left_to_people(case: &Case) -> Vec<String> {
         "whether the product's pages are its own, and its adopters as said (--online looks whether they answer)".to_owned(),
     );
     if let Some(product) = &case.product {
-        let platform = case
-            .results
-            .cluster
-            .platform
-            .as_deref()
-            .unwrap_or("unknown");
+        let cluster = &case.results.cluster;
+        let says =
+            |what: &Option<String>| one_line(what.as_deref().unwrap_or("unknown")).into_owned();
         left.push(format!(
-            "whether the cluster, whose nodes name the platform {}, is one that the product is made for: {}",
-            one_line(platform),
+            "whether the cluster (Kubernetes {} on {}) is one that the product is made for: `{}`",
+            says(&cluster.version),
+            says(&cluster.platform),
             one_line(&product.kubernetes_targets.join(", "))
         ));
     }
@@ -404,12 +402,12 @@ pub(super) fn left_to_people(case: &Case) -> Vec<String> {
             "whether Kubernetes {version} will do: the release is made for up to {newest}"
         ));
     }
-    let again: Vec<&str> = case
+    let again: Vec<String> = case
         .results
         .checks
         .iter()
         .filter(|check| !check.attempts.is_empty())
-        .map(|check| check.id.as_str())
+        .map(|check| format!("{} ({} attempts)", check.id, check.attempts.len() + 1))
         .collect();
     if !again.is_empty() {
         left.push(format!(
