@@ -205,6 +205,9 @@ fn what_may_not_be_submitted_is_refused_with_the_reason_and_nothing_is_written()
             "says Kubeflow 1.11, and 26.03 was checked",
         ),
     ] {
+        if rule == "policy/suite" && released() {
+            continue;
+        }
         let (said, out, to) = submit(result, product, more);
         let said = said.exits(1);
         let lines: Vec<&str> = said
@@ -229,6 +232,15 @@ fn what_may_not_be_submitted_is_refused_with_the_reason_and_nothing_is_written()
     assert!(said.exits(2).err.contains("broken.yaml") && !out.exists());
     let (said, _, _to) = submit("no-result", "product.yaml", sample);
     said.exits(2);
+}
+
+/// Whether this version of the suite is released: then it is known with which requirements.
+fn released() -> bool {
+    let version = env!("CARGO_PKG_VERSION").parse().expect("a version");
+    kfconform::spec::Specs::embedded()
+        .program()
+        .suite(&version)
+        .is_some()
 }
 
 /// A fault that some check of this group notices.
@@ -349,7 +361,11 @@ fn several_folders_get_a_verdict_each_and_one_exit_code() {
     };
     assert_eq!(verdicts(&[accepted], 0), ["accepted"]);
     assert_eq!(verdicts(&["other"], 3), ["no-verdict"]);
-    assert_eq!(verdicts(&["build"], 3), ["no-verdict"]);
+    if released() {
+        assert_eq!(verdicts(&["build"], 1), ["refused"]);
+    } else {
+        assert_eq!(verdicts(&["build"], 3), ["no-verdict"]);
+    }
     assert_eq!(verdicts(&["changed"], 1), ["refused"]);
     assert_eq!(verdicts(&["empty"], 1), ["refused"]);
     assert_eq!(verdicts(&[accepted, accepted], 0), ["accepted", "accepted"]);
@@ -377,13 +393,13 @@ fn several_folders_get_a_verdict_each_and_one_exit_code() {
         );
     }
 
-    let said = review(&["build"], &[]).exits(3);
-    assert!(
-        said.out.contains("suite/version: kfconform")
-            && said.out.contains("of another build of it"),
-        "{}",
-        said.out
-    );
+    if !released() {
+        let said = review(&["build"], &[]).exits(3).out;
+        assert!(
+            said.contains("suite/version: kfconform") && said.contains("of another build of it"),
+            "{said}"
+        );
+    }
     let said = review(&["other", "changed", accepted], &[]).exits(1);
     assert!(
         said.out
