@@ -346,13 +346,14 @@ fn body_text(body: &Body) -> String {
 /// Executes the checks of a result again over its evidence and compares.
 async fn replay(args: &EvidenceArgs, recording: &Recording) -> Done {
     let results = Results::read(&args.dir.join(model::RESULTS_FILE)).map_err(Failure::usage)?;
+    let replay = recording.replay();
     let (mut same, mut other) = (0, Vec::new());
     for check in results
         .checks
         .iter()
         .filter(|c| args.id.as_ref().is_none_or(|id| *id == c.id))
     {
-        match recording.judge(check).await {
+        match replay.judge(check).await {
             Ok(()) => same += 1,
             Err(why) => other.push(format!("{}: {why}", check.id)),
         }

@@ -6,6 +6,7 @@ pub mod event;
 mod journal;
 pub mod plan;
 pub mod recording;
+mod replay;
 mod rerun;
 mod run;
 mod space;
@@ -13,6 +14,7 @@ mod space;
 pub use event::Event;
 pub use plan::{Plan, PlanError, Planned};
 pub use recording::{Recording, RecordingError};
+pub use replay::Replay;
 pub use rerun::take_apart;
 pub use run::{
     DEFAULT_IMAGE, EngineError, Interrupt, RunOptions, cluster_of, components, features,

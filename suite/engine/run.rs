@@ -24,7 +24,7 @@ use super::{
     Event, Plan, PlanError, Planned, cleanup,
     collect::{Made, collect},
     journal::{Journal, Line},
-    recording::guarded,
+    replay::guarded,
     space,
 };
 use crate::{

@@ -109,21 +109,19 @@ impl<'a> Case<'a> {
         let specs = options.specs;
         let plan = plan(specs, &results);
         let attempt = last_attempt(&recording);
-        let facts = recording.facts(attempt).await;
-        let leftovers = recording.leftovers(attempt).await;
+        let replay = recording.replay();
+        let facts = replay.facts(attempt).await;
+        let leftovers = replay.leftovers(attempt).await;
         let image = last_attempt_at(&recording, checks::IMAGE.id);
-        let image = recording.value(&checks::IMAGE, image).await.ok();
+        let image = replay.value(&checks::IMAGE, image).await.ok();
         let mut replayed = Vec::new();
         for setup in &results.setups {
-            replayed.push((setup.id.clone(), recording.judge_setup(setup).await));
+            replayed.push((setup.id.clone(), replay.judge_setup(setup).await));
         }
         for check in &results.checks {
-            replayed.push((check.id.clone(), recording.judge(check).await));
+            replayed.push((check.id.clone(), replay.judge(check).await));
             for attempt in &check.attempts {
-                replayed.push((
-                    check.id.clone(),
-                    recording.judge_attempt(check, attempt).await,
-                ));
+                replayed.push((check.id.clone(), replay.judge_attempt(check, attempt).await));
             }
         }
         Self {
