@@ -69,6 +69,8 @@ pub enum CouldNotRun {
     Deadline,
     /// The recording does not hold a request that the check makes.
     EvidenceMissing,
+    /// What was found cannot be written down.
+    NotWritten,
     /// The check itself broke: a defect of the suite.
     Defect,
 }
@@ -97,6 +99,7 @@ impl CouldNotRun {
             Self::ComponentAbsent => "component-absent",
             Self::Deadline => "deadline",
             Self::EvidenceMissing => "evidence-missing",
+            Self::NotWritten => "not-written",
             Self::Defect => "defect",
         }
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{IMAGE, Setup, Timeouts};
 use crate::{
     cluster::{
-        CHECK_ANNOTATION, Facts, RUN_LABEL, Session, config::ComponentConfig, kinds::POD,
+        CHECK_ANNOTATION, Facts, RUN_LABEL, Session, config::ComponentConfig, kinds::POD, own_name,
         session::millis,
     },
     outcome::{CouldNotRun, Outcome, Stop},
@@ -132,7 +132,7 @@ impl Cx {
 
     /// What the names of all objects of the run begin with.
     pub fn prefix(&self) -> String {
-        format!("kfc-{}-", self.run.id)
+        format!("{}-", own_name(&self.run.id))
     }
 
     /// The value of a set-up that this check needs.

@@ -496,7 +496,9 @@ pub(super) fn could_not_send(request: &Request, error: &TransportError) -> Stop 
             );
         }
         TransportError::Credential(_) => CouldNotRun::NoPermission,
-        TransportError::TooLarge(_) => CouldNotRun::AnswerTooLarge,
+        TransportError::TooLarge(_) | TransportError::TooManyPages(_) => {
+            CouldNotRun::AnswerTooLarge
+        }
         TransportError::Deadline => CouldNotRun::Deadline,
         TransportError::NotRecorded(_) => CouldNotRun::EvidenceMissing,
         TransportError::Unreachable(_) | TransportError::Timeout(_) => CouldNotRun::Unreachable,

@@ -222,12 +222,24 @@ impl Config {
             .collect()
     }
 
-    /// The secrets that the configuration holds.
-    pub(super) fn secrets(&self) -> Vec<String> {
-        self.components
-            .values()
-            .filter_map(|c| c.token.clone())
-            .collect()
+    /// What stands for the configuration of a run where it may not be told itself. A token that is read from a file may be
+    /// another one later.
+    pub(crate) fn digest(&self, run: &str) -> String {
+        let mut config = self.clone();
+        for component in config.components.values_mut() {
+            if component.token_file.is_some() {
+                component.token = None;
+            }
+        }
+        let config = serde_json::to_string(&config).expect("a configuration is JSON");
+        crate::digest::sha256(format!("{run}\n{config}"))
+    }
+
+    /// What the configuration holds that never may be written: its tokens, what it names, and whose Profile it is.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = String> {
+        let tokens = self.components.values().filter_map(|c| c.token.clone());
+        let named = self.redact.iter().chain(&self.profile_owner).cloned();
+        tokens.chain(named)
     }
 }
 
@@ -261,6 +273,6 @@ mod tests {
             config.component("pipelines").url.as_deref(),
             Some("https://kf.example/pipeline")
         );
-        assert_eq!(config.secrets(), ["abc"]);
+        assert_eq!(config.secrets().collect::<Vec<_>>(), ["abc"]);
     }
 }

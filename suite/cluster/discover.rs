@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{
     Answer, Config, Endpoint, Kind, Request, Session, TransportError, config::Access, kinds,
@@ -23,7 +23,8 @@ pub struct Facts {
     pub platform: String,
     /// Architectures of the nodes, sorted, each once; empty where nodes may not be listed.
     pub architectures: Vec<String>,
-    /// A digest that stands for the cluster without naming it: SHA-256 of the uid of namespace `kube-system`.
+    /// A digest that stands for the cluster without naming it: SHA-256 of the uid of namespace `kube-system`, which is
+    /// itself not recorded.
     pub cluster_digest: String,
     /// The components that were found, by name.
     pub components: BTreeMap<String, Component>,
@@ -119,7 +120,7 @@ impl Facts {
 
     async fn look(session: &Session, config: &Config) -> Outcome<Self> {
         let mut facts = Self::default();
-        let version = read(session, "/version").await?;
+        let version = read(session, get("/version").keep(version_of)).await?;
         facts.kubernetes = text(&version["gitVersion"]);
         if facts.kubernetes.is_empty() {
             return Err(Stop::CouldNotRun(
@@ -128,13 +129,15 @@ impl Facts {
             ));
         }
         facts.platform = version["platform"].as_str().unwrap_or_default().to_owned();
-        let groups = read(session, "/apis").await?;
+        let groups = read(session, get("/apis").keep(groups_of)).await?;
         let served = |group: &str, version: &str| {
             items(&groups, "groups").any(|g| {
                 g["name"] == group && items(g, "versions").any(|v| v["version"] == version)
             })
         };
-        if let Some(nodes) = maybe(session, "/api/v1/nodes?limit=50").await? {
+        // A node is large: it names every image that it holds.
+        let nodes = get(format!("{}?limit=50", kinds::NODE.path(""))).keep(node_of);
+        if let Some(nodes) = maybe(session, nodes).await? {
             let mut found: Vec<String> = items(&nodes, "items")
                 .filter_map(|n| {
                     n["status"]["nodeInfo"]["architecture"]
@@ -146,11 +149,12 @@ impl Facts {
             found.dedup();
             facts.architectures = found;
         }
-        if let Some(system) = maybe(session, "/api/v1/namespaces/kube-system").await? {
-            let uid = system["metadata"]["uid"].as_str().unwrap_or_default();
-            facts.cluster_digest = format!("sha256:{}", sha256(uid));
+        let system = get("/api/v1/namespaces/kube-system").keep(digest_of);
+        if let Some(system) = maybe(session, system).await? {
+            facts.cluster_digest = text(&system["metadata"]["uid"]);
         }
-        let webhooks = maybe(session, &kinds::VALIDATING_WEBHOOK.path(""))
+        let webhooks = format!("{}?limit=100", kinds::VALIDATING_WEBHOOK.path(""));
+        let webhooks = maybe(session, get(webhooks).keep(webhooks_of))
             .await?
             .unwrap_or_default();
 
@@ -183,7 +187,7 @@ impl Facts {
             );
         }
         if kubeflow_beta.iter().any(|r| r == "experiments") {
-            let namespace = webhook_namespace(&webhooks, "experiment.katib.kubeflow.org");
+            let namespace = webhook_namespace(&webhooks, WEBHOOKS[0]);
             let found =
                 controller(session, config, "katib", namespace, &["katib-controller"]).await?;
             facts.components.insert(
@@ -195,7 +199,7 @@ impl Facts {
             );
         }
         if served("serving.kserve.io", "v1beta1") {
-            let namespace = webhook_namespace(&webhooks, "inferenceservice.kserve-webhook-server");
+            let namespace = webhook_namespace(&webhooks, WEBHOOKS[1]);
             let found = controller(
                 session,
                 config,
@@ -270,18 +274,13 @@ impl Facts {
     /// The word for KServe's mode without Knative differs by version, and the wrong one leaves objects behind on 0.16.0
     /// (kserve/kserve#4798); the CRD's own schema tells which is understood, where it has one.
     async fn kserve(&mut self, session: &Session, config: &Config) -> Outcome {
-        let crd = maybe(
-            session,
-            &format!(
-                "{}/inferenceservices.serving.kserve.io",
-                kinds::CRD.path("")
-            ),
-        )
-        .await?;
-        let schema = crd
-            .as_ref()
-            .and_then(|crd| items(&crd["spec"], "versions").find(|v| v["name"] == "v1beta1"))
-            .map(|v| v["schema"]["openAPIV3Schema"]["properties"].clone())
+        let name = "inferenceservices.serving.kserve.io";
+        let crd = get(kinds::CRD.object_path("", name)).keep(schema_of);
+        let schema = maybe(session, crd)
+            .await?
+            .map(|crd| {
+                crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].clone()
+            })
             .unwrap_or_default();
         let full = !schema["spec"]["properties"]["predictor"].is_null();
         let status = &schema["status"]["properties"];
@@ -344,11 +343,8 @@ impl Facts {
         } else {
             let service = match (&set.namespace, &set.service) {
                 (Some(namespace), Some(name)) => {
-                    maybe(
-                        session,
-                        &format!("{}/{name}", kinds::SERVICE.path(namespace)),
-                    )
-                    .await?
+                    let service = get(kinds::SERVICE.object_path(namespace, name));
+                    maybe(session, service.keep(service_of)).await?
                 }
                 _ => pipelines_service(session).await?,
             };
@@ -370,7 +366,10 @@ impl Facts {
             )
         };
         let images = match &namespace {
-            Some(namespace) => deployment_images(session, namespace, &["ml-pipeline"]).await?,
+            Some(namespace) => match deployment(session, namespace, &["ml-pipeline"]).await? {
+                Some(found) => images(session, &found).await?,
+                None => vec![],
+            },
             None => vec![],
         };
         self.components.insert(
@@ -452,35 +451,144 @@ impl Facts {
     }
 }
 
+/// A GET at the Kubernetes API, whose answer is not kept whole.
+fn get(path: impl Into<String>) -> Request {
+    Request::new(Endpoint::Kubernetes, "GET", path).timeout(Duration::from_secs(10))
+}
+
 /// A GET at the Kubernetes API that must work.
-async fn read(session: &Session, path: &str) -> Outcome<Value> {
-    let answer = get(session, path).await?;
+async fn read(session: &Session, request: Request) -> Outcome<Value> {
+    let path = request.asked.path.clone();
+    let answer = send(session, request).await?;
     if answer.is_success() {
         return Ok(answer.json().clone());
     }
-    Err(refused(path, &answer))
+    Err(refused(&path, &answer))
 }
 
 /// A GET at the Kubernetes API of something that may be absent, or that the suite may not be allowed to see.
-async fn maybe(session: &Session, path: &str) -> Outcome<Option<Value>> {
-    let answer = get(session, path).await?;
+async fn maybe(session: &Session, request: Request) -> Outcome<Option<Value>> {
+    let path = request.asked.path.clone();
+    let answer = send(session, request).await?;
     match answer.status {
         200..=299 => Ok(Some(answer.json().clone())),
         403 | 404 => Ok(None),
-        _ => Err(refused(path, &answer)),
+        _ => Err(refused(&path, &answer)),
     }
 }
 
-async fn get(session: &Session, path: &str) -> Outcome<Answer> {
-    let request =
-        Request::new(Endpoint::Kubernetes, "GET", path).timeout(std::time::Duration::from_secs(10));
+async fn send(session: &Session, request: Request) -> Outcome<Answer> {
+    let line = request.asked.line();
     session.send(request).await.map_err(|e| match e {
         TransportError::Credential(why) => Stop::CouldNotRun(CouldNotRun::NoPermission, why),
         TransportError::NotRecorded(_) => {
             Stop::CouldNotRun(CouldNotRun::EvidenceMissing, e.to_string())
         }
+        TransportError::TooLarge(_) | TransportError::TooManyPages(_) => {
+            Stop::CouldNotRun(CouldNotRun::AnswerTooLarge, format!("{line}: {e}"))
+        }
         _ => Stop::CouldNotRun(CouldNotRun::Unreachable, e.to_string()),
     })
+}
+
+// What is kept of what discovery reads. All else of the cluster is nobody's business, and is not recorded.
+
+/// The API groups that discovery looks for.
+const GROUPS: [&str; 4] = [
+    "kubeflow.org",
+    "serving.kserve.io",
+    "serving.knative.dev",
+    "networking.istio.io",
+];
+/// Parts of the names of the webhooks that tell where Katib's and KServe's controllers are.
+const WEBHOOKS: [&str; 2] = [
+    "experiment.katib.kubeflow.org",
+    "inferenceservice.kserve-webhook-server",
+];
+
+fn version_of(version: &Value) -> Value {
+    json!({"gitVersion": version["gitVersion"], "platform": version["platform"]})
+}
+
+fn groups_of(list: &Value) -> Value {
+    let known = |group: &&Value| group["name"].as_str().is_some_and(|n| GROUPS.contains(&n));
+    let groups: Vec<Value> = items(list, "groups")
+        .filter(known)
+        .map(|group| json!({"name": group["name"], "versions": group["versions"]}))
+        .collect();
+    json!({"kind": "APIGroupList", "groups": groups})
+}
+
+/// What a node runs on, not which it is.
+fn node_of(node: &Value) -> Value {
+    let info = &node["status"]["nodeInfo"];
+    json!({"status": {"nodeInfo": {
+        "architecture": info["architecture"], "osImage": info["osImage"],
+    }}})
+}
+
+/// A digest in place of a namespace's uid.
+fn digest_of(namespace: &Value) -> Value {
+    let uid = namespace["metadata"]["uid"].as_str().unwrap_or_default();
+    let digest = format!("sha256:{}", sha256(uid));
+    json!({"kind": "Namespace", "metadata": {
+        "name": namespace["metadata"]["name"], "uid": digest,
+    }})
+}
+
+fn webhooks_of(configuration: &Value) -> Value {
+    let known = |hook: &&Value| {
+        let name = hook["name"].as_str().unwrap_or_default();
+        WEBHOOKS.iter().any(|part| name.contains(part))
+    };
+    let hooks: Vec<Value> = items(configuration, "webhooks")
+        .filter(known)
+        .map(|hook| {
+            let namespace = &hook["clientConfig"]["service"]["namespace"];
+            json!({"name": hook["name"], "clientConfig": {"service": {"namespace": namespace}}})
+        })
+        .collect();
+    let found = !hooks.is_empty();
+    found.then(|| json!({"webhooks": hooks})).into()
+}
+
+/// Of the schema of an InferenceService only whether it has what releases differ in.
+fn schema_of(crd: &Value) -> Value {
+    let version = items(&crd["spec"], "versions").find(|v| v["name"] == "v1beta1");
+    let schema = version.map_or(&Value::Null, |version| &version["schema"]);
+    let properties = &schema["openAPIV3Schema"]["properties"];
+    let part = |part: &str, names: &[&str]| {
+        let there = &properties[part]["properties"];
+        let there = names.iter().filter(|name| !there[**name].is_null());
+        let there: Map<String, Value> = there.map(|name| ((*name).to_owned(), json!({}))).collect();
+        json!({"properties": there})
+    };
+    let spec = part("spec", &["predictor"]);
+    let status = part("status", &["deploymentMode", "servingRuntimeName"]);
+    json!({"kind": "CustomResourceDefinition", "spec": {"versions": [{
+        "name": "v1beta1",
+        "schema": {"openAPIV3Schema": {"properties": {"spec": spec, "status": status}}},
+    }]}})
+}
+
+fn service_of(service: &Value) -> Value {
+    let ports: Vec<Value> = items(&service["spec"], "ports")
+        .map(|port| json!({"name": port["name"], "port": port["port"]}))
+        .collect();
+    json!({"metadata": named(service), "spec": {"ports": ports}})
+}
+
+fn images_of(deployment: &Value) -> Value {
+    let containers = items(&deployment["spec"]["template"]["spec"], "containers");
+    let containers: Vec<Value> = containers.map(|c| json!({"image": c["image"]})).collect();
+    json!({
+        "kind": "Deployment", "metadata": named(deployment),
+        "spec": {"template": {"spec": {"containers": containers}}},
+    })
+}
+
+fn named(object: &Value) -> Value {
+    json!({"name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"]})
 }
 
 fn refused(path: &str, answer: &Answer) -> Stop {
@@ -505,6 +613,10 @@ pub fn no_look(server: &str, stop: &Stop) -> (String, &'static str) {
             format!("the Kubernetes API at {server} cannot be reached: {why}"),
             "check that address in the kubeconfig, and that `kubectl version` gets an answer from it",
         ),
+        Stop::CouldNotRun(CouldNotRun::AnswerTooLarge, _) => (
+            format!("the Kubernetes API at {server} says more than the suite reads: {why}"),
+            "remove what fills that list, or try again with a user who sees less of it",
+        ),
         Stop::CouldNotRun(CouldNotRun::NoPermission, _) if why.contains("401") => (
             format!("the Kubernetes API at {server} does not accept the credentials: {why}"),
             "log in again, or take another user with --context",
@@ -521,7 +633,7 @@ pub fn no_look(server: &str, stop: &Stop) -> (String, &'static str) {
 }
 
 async fn resources(session: &Session, group: &str, version: &str) -> Outcome<Vec<String>> {
-    let list = maybe(session, &format!("/apis/{group}/{version}"))
+    let list = maybe(session, get(format!("/apis/{group}/{version}")))
         .await?
         .unwrap_or_default();
     Ok(items(&list, "resources")
@@ -535,7 +647,7 @@ async fn controller(
     config: &Config,
     component: &str,
     webhook: Option<String>,
-    names: &[&str],
+    names: &'static [&'static str],
 ) -> Outcome<Component> {
     let set = config.component(component);
     let (namespace, how) = match (set.namespace, webhook) {
@@ -547,29 +659,18 @@ async fn controller(
             let how = format!("its webhook's Service is in namespace {namespace}");
             (Some(namespace), how)
         }
-        (None, None) => {
-            let all = maybe(
-                session,
-                &format!("{}?limit=500", kinds::DEPLOYMENT.path("")),
-            )
-            .await?
-            .unwrap_or_default();
-            let found = items(&all, "items").find(|d| names.iter().any(|n| is_named(d, n)));
-            match found {
-                Some(deployment) => {
-                    let namespace = text(&deployment["metadata"]["namespace"]);
-                    let how = format!(
-                        "Deployment {namespace}/{}",
-                        text(&deployment["metadata"]["name"])
-                    );
-                    (Some(namespace), how)
-                }
-                None => (None, "its controller was not found".to_owned()),
-            }
-        }
+        (None, None) => (None, "its controller was not found".to_owned()),
     };
-    let images = match &namespace {
-        Some(namespace) => deployment_images(session, namespace, names).await?,
+    let found = deployment(session, namespace.as_deref().unwrap_or_default(), names).await?;
+    let (namespace, how) = match (namespace, &found) {
+        (None, Some((namespace, name))) => (
+            Some(namespace.clone()),
+            format!("Deployment {namespace}/{name}"),
+        ),
+        (namespace, _) => (namespace, how),
+    };
+    let images = match &found {
+        Some(found) => images(session, found).await?,
         None => vec![],
     };
     Ok(Component {
@@ -590,26 +691,37 @@ fn is_named(object: &Value, name: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// The images of the first Deployment of one of these names; its first container's first.
-async fn deployment_images(
+/// The Deployment of one of these names (its namespace, its name) in a namespace, or in any.
+async fn deployment(
     session: &Session,
     namespace: &str,
-    names: &[&str],
-) -> Outcome<Vec<String>> {
-    let list = maybe(session, &kinds::DEPLOYMENT.path(namespace))
-        .await?
-        .unwrap_or_default();
+    names: &'static [&'static str],
+) -> Outcome<Option<(String, String)>> {
+    // Of what else runs in a cluster not even the names are kept.
+    let list = get(format!("{}?limit=250", kinds::DEPLOYMENT.path(namespace)))
+        .header(
+            "accept",
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        )
+        .keep(|object| {
+            let wanted = names.iter().any(|name| is_named(object, name));
+            wanted.then(|| json!({"metadata": named(object)})).into()
+        });
+    let list = maybe(session, list).await?.unwrap_or_default();
     // The exact name before one with a suffix: `ml-pipeline` and not `ml-pipeline-ui`.
-    let exact = items(&list, "items").find(|d| names.iter().any(|n| d["metadata"]["name"] == *n));
-    let found =
-        exact.or_else(|| items(&list, "items").find(|d| names.iter().any(|n| is_named(d, n))));
-    Ok(found
-        .map(|d| {
-            items(&d["spec"]["template"]["spec"], "containers")
-                .map(|c| text(&c["image"]))
-                .collect()
-        })
-        .unwrap_or_default())
+    let exact = items(&list, "items").find(|d| names.iter().any(|n| name_of(d) == *n));
+    let found = exact.or_else(|| items(&list, "items").next());
+    Ok(found.map(|d| (text(&d["metadata"]["namespace"]), name_of(d).to_owned())))
+}
+
+/// The images of a Deployment, its first container's first.
+async fn images(session: &Session, found: &(String, String)) -> Outcome<Vec<String>> {
+    let (namespace, name) = found;
+    let request = get(kinds::DEPLOYMENT.object_path(namespace, name)).keep(images_of);
+    let deployment = maybe(session, request).await?.unwrap_or_default();
+    Ok(items(&deployment["spec"]["template"]["spec"], "containers")
+        .map(|c| text(&c["image"]))
+        .collect())
 }
 
 /// The Pipelines API's Service: by its usual name, else by its usual label; with a port for HTTP.
@@ -619,7 +731,8 @@ async fn pipelines_service(session: &Session) -> Outcome<Option<Value>> {
         "labelSelector=app%3Dml-pipeline",
         "labelSelector=app.kubernetes.io%2Fcomponent%3Dml-pipeline",
     ] {
-        let list = maybe(session, &format!("{}?{query}", kinds::SERVICE.path("")))
+        let list = get(format!("{}?{query}&limit=100", kinds::SERVICE.path("")));
+        let list = maybe(session, list.keep(service_of))
             .await?
             .unwrap_or_default();
         if let Some(service) = items(&list, "items").find(|s| http_port(s).is_some()) {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use base64::Engine as _;
 use http_body_util::BodyExt;
 use kube::{
     Client,
@@ -19,7 +20,10 @@ use tokio::sync::{Mutex, mpsc};
 use super::{
     Config, Kind, TransportError,
     config::Access,
-    exchange::{Answer, Asked, Body, Endpoint, Identity, MAX_BODY, Request, recorded_headers},
+    exchange::{
+        Answer, Asked, Body, Endpoint, Identity, Keep, MAX_BODY, MAX_PAGES, Request,
+        recorded_headers,
+    },
     kinds,
     redact::Redactor,
     tunnel::Tunnel,
@@ -59,7 +63,8 @@ pub struct Door {
     run: String,
     request_timeout: Duration,
     in_cluster: bool,
-    redactor: Redactor,
+    /// What is secret is learnt as the run goes: tokens are made for it.
+    redactor: std::sync::RwLock<Redactor>,
     components: std::sync::RwLock<BTreeMap<String, Access>>,
     tunnels: Mutex<HashMap<String, Tunnel>>,
     /// Tokens of service accounts, each with the time from which a new one is asked for.
@@ -111,25 +116,20 @@ impl Door {
         kube_config.connect_timeout = Some(Duration::from_secs(10));
         kube_config.read_timeout = None;
         kube_config.write_timeout = None;
-        let mut secrets: Vec<String> = config.redact.clone();
-        // kube's own serialization is the one place that shows its secrets.
-        let auth = serde_json::to_value(&kube_config.auth_info).unwrap_or_default();
-        for key in ["token", "password", "client-key-data", "clientKeyData"] {
-            secrets.extend(auth[key].as_str().map(ToOwned::to_owned));
-        }
-        secrets.extend(config.secrets());
+        let redactor = Redactor::new(config.secrets().chain(credentials(&kube_config)));
+        let clean = |why: &str| ConnectError::Client(redactor.text(why));
         let server = address(&kube_config.cluster_url);
         // A plugin that gets the credentials blocks, and may ask its user something.
         let kube = tokio::task::spawn_blocking(move || Client::try_from(kube_config))
             .await
-            .map_err(|e| ConnectError::Client(e.to_string()))?
-            .map_err(|e| ConnectError::Client(no_client(&e)))?;
+            .map_err(|e| clean(&e.to_string()))?
+            .map_err(|e| clean(&no_client(&e)))?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_secs(10))
             .build()
-            .map_err(|e| ConnectError::Client(e.to_string()))?;
+            .map_err(|e| clean(&e.to_string()))?;
         Ok(Self {
             kube,
             server,
@@ -139,7 +139,7 @@ impl Door {
             run: options.run,
             request_timeout: options.request_timeout,
             in_cluster: config.in_cluster.unwrap_or(in_cluster),
-            redactor: Redactor::new(secrets),
+            redactor: std::sync::RwLock::new(redactor),
             components: std::sync::RwLock::new(BTreeMap::new()),
             tunnels: Mutex::new(HashMap::new()),
             tokens: Mutex::new(HashMap::new()),
@@ -169,9 +169,24 @@ impl Door {
             .insert(name.to_owned(), access);
     }
 
+    /// What takes secrets out of all that is written of the run, as far as they are known by now.
+    pub(crate) fn redactor(&self) -> Redactor {
+        self.redactor
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    fn learn(&self, secret: &str) {
+        self.redactor
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .learn(secret);
+    }
+
     /// A request as it may be recorded.
     pub(super) fn redact_asked(&self, mut asked: Asked) -> Asked {
-        self.redactor.asked(&mut asked);
+        self.redactor().asked(&mut asked);
         asked
     }
 
@@ -183,18 +198,86 @@ impl Door {
         )
     }
 
-    /// Sends a request for a check and reads the whole answer.
+    /// Sends a request for a check and reads the whole answer, in the form in which it may be recorded.
     pub(super) async fn send(
         &self,
         request: Request,
         check: &str,
     ) -> Result<Answer, TransportError> {
         let timeout = request.timeout.unwrap_or(self.request_timeout);
-        // Timeouts of requests are the wall's: a faster clock makes no faster network.
-        match tokio::time::timeout(timeout, self.answer(&request.asked, check)).await {
+        let sent = match &request.keep {
+            None => self.within(timeout, &request.asked, check).await,
+            Some(keep) => self.reduced(timeout, &request.asked, keep, check).await,
+        };
+        match sent {
+            Ok(answer) => Ok(self.recorded(answer, &request.asked.to)),
+            Err(error) => Err(self.redactor().error(error)),
+        }
+    }
+
+    /// An answer in the form in which it may be recorded.
+    fn recorded(&self, mut answer: Answer, from: &Endpoint) -> Answer {
+        if let (Endpoint::Kubernetes, Body::Json(value)) = (from, &mut answer.body) {
+            super::foreign::reduce(value, &self.run);
+        }
+        self.redactor().answer(&mut answer);
+        answer
+    }
+
+    /// Timeouts of requests are the wall's: a faster clock makes no faster network.
+    async fn within(
+        &self,
+        timeout: Duration,
+        asked: &Asked,
+        check: &str,
+    ) -> Result<Answer, TransportError> {
+        match tokio::time::timeout(timeout, self.answer(asked, check)).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::Timeout(timeout.as_secs())),
         }
+    }
+
+    /// What is to be kept of an answer, of all pages of a list.
+    async fn reduced(
+        &self,
+        timeout: Duration,
+        asked: &Asked,
+        keep: &Keep,
+        check: &str,
+    ) -> Result<Answer, TransportError> {
+        let mut page = asked.clone();
+        let mut kept = Vec::new();
+        for _ in 0..MAX_PAGES {
+            let mut answer = self.within(timeout, &page, check).await?;
+            let success = answer.is_success();
+            let Body::Json(body) = &mut answer.body else {
+                return Ok(answer);
+            };
+            if !success {
+                return Ok(answer);
+            }
+            let Some(Value::Array(items)) = body.get_mut("items").map(Value::take) else {
+                *body = keep.of(body);
+                return Ok(answer);
+            };
+            for item in items.iter().map(|item| keep.of(item)) {
+                if !item.is_null() && !kept.contains(&item) {
+                    kept.push(item);
+                }
+            }
+            match body["metadata"]["continue"].as_str() {
+                None | Some("") => {
+                    *body = json!({"kind": body["kind"], "apiVersion": body["apiVersion"], "items": kept});
+                    return Ok(answer);
+                }
+                // It names the last object of the page, whosever that is: another reason to record no page by itself.
+                Some(next) => {
+                    page.path =
+                        format!("{}&continue={}", asked.path, super::discover::escape(next));
+                }
+            }
+        }
+        Err(TransportError::TooManyPages(MAX_PAGES))
     }
 
     async fn answer(&self, asked: &Asked, check: &str) -> Result<Answer, TransportError> {
@@ -215,7 +298,7 @@ impl Door {
                     },
                 )?
                 .to_bytes();
-            return Ok(self.recorded(parts.status.as_u16(), &parts.headers, &bytes));
+            return Ok(received(parts.status.as_u16(), &parts.headers, &bytes));
         }
         let mut request = self.http_request(asked, check).await?;
         if let Some(token) = self.component_token(asked).await? {
@@ -234,23 +317,7 @@ impl Door {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(self.recorded(status, &headers, &bytes))
-    }
-
-    fn recorded(&self, status: u16, headers: &http::HeaderMap, bytes: &[u8]) -> Answer {
-        let body = match Body::of(bytes) {
-            Body::Json(mut value) => {
-                self.redactor.value(&mut value);
-                Body::Json(value)
-            }
-            Body::Text(text) => Body::Text(self.redactor.text(&text)),
-            other => other,
-        };
-        Answer {
-            status,
-            headers: recorded_headers(headers),
-            body,
-        }
+        Ok(received(status, &headers, &bytes))
     }
 
     /// Opens a stream of JSON lines at the Kubernetes API. An answer that is no stream comes back beside the error.
@@ -259,7 +326,7 @@ impl Door {
         request: Request,
         check: &str,
     ) -> Result<mpsc::Receiver<Value>, (TransportError, Option<Answer>)> {
-        let no_answer = |error| (error, None);
+        let no_answer = |error| (self.redactor().error(error), None);
         let timeout = request.timeout.unwrap_or(self.request_timeout);
         let send = async {
             self.kube
@@ -278,11 +345,12 @@ impl Door {
                 .await
                 .map(http_body_util::Collected::to_bytes)
                 .unwrap_or_default();
-            let answer = self.recorded(parts.status.as_u16(), &parts.headers, &bytes);
+            let answer = received(parts.status.as_u16(), &parts.headers, &bytes);
+            let answer = self.recorded(answer, &request.asked.to);
             return Err((answer.no_stream(), Some(answer)));
         }
         let (sender, receiver) = mpsc::channel(64);
-        let redactor = self.redactor.clone();
+        let (redactor, run) = (self.redactor(), self.run.clone());
         tokio::spawn(async move {
             let mut body = body;
             let mut buffer: Vec<u8> = Vec::new();
@@ -304,6 +372,7 @@ impl Door {
                     let Ok(mut value) = serde_json::from_slice::<Value>(&line) else {
                         continue;
                     };
+                    super::foreign::reduce(&mut value["object"], &run);
                     redactor.value(&mut value);
                     if sender.send(value).await.is_err() {
                         return;
@@ -582,6 +651,7 @@ impl Door {
         let token = answer["status"]["token"]
             .as_str()
             .ok_or_else(|| TransportError::Unreachable(what("the answer holds none")))?;
+        self.learn(token);
         // Four fifths of the hour that was asked for.
         tokens.insert(key, (now + 48 * 60 * 1000, token.to_owned()));
         Ok(token.to_owned())
@@ -726,13 +796,25 @@ fn without_proxy(host: &str, no_proxy: &str) -> bool {
     })
 }
 
-/// Scheme, host and port of a URL.
+/// Scheme, host and port of a URL; not the user.
 fn address(url: &http::Uri) -> String {
+    let authority = url.authority().map_or("", |a| a.as_str());
     format!(
         "{}://{}",
         url.scheme_str().unwrap_or("https"),
-        url.authority().map_or("", |a| a.as_str())
+        authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host)
     )
+}
+
+/// What came over the wire, in the form of what is recorded.
+fn received(status: u16, headers: &http::HeaderMap, bytes: &[u8]) -> Answer {
+    Answer {
+        status,
+        headers: recorded_headers(headers),
+        body: Body::of(bytes),
+    }
 }
 
 /// Why a client cannot be made, and what to do about it.
@@ -753,6 +835,53 @@ fn no_client(error: &kube::Error) -> String {
         }
         other => format!("{}; {by_hand}", chain(other)),
     }
+}
+
+/// The secrets that lead to the cluster: the kubeconfig's, in it or in files that it names, and the proxy's password.
+fn credentials(config: &kube::Config) -> Vec<String> {
+    let auth = &config.auth_info;
+    // kube's own serialization is the one place that shows its secrets.
+    let mut secrets = Vec::new();
+    super::redact::secrets(
+        &serde_json::to_value(auth).unwrap_or_default(),
+        &mut secrets,
+    );
+    let files = [&auth.token_file, &auth.client_key, &auth.client_certificate];
+    let files = files.into_iter().flatten();
+    secrets.extend(files.filter_map(|file| std::fs::read_to_string(file).ok()));
+    for data in secrets.clone() {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(&data);
+        secrets.extend(bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok()));
+    }
+    // Of a PEM file each line is one, however they are joined.
+    let lines = secrets.iter().flat_map(|text| text.lines());
+    let lines = lines.map(str::trim).filter(|l| !l.starts_with("-----"));
+    let mut secrets: Vec<String> = lines.map(ToOwned::to_owned).collect();
+    for url in [Some(&config.cluster_url), config.proxy_url.as_ref()] {
+        let user = url
+            .and_then(http::Uri::authority)
+            .and_then(|authority| authority.as_str().rsplit_once('@'));
+        if let Some((user, _)) = user {
+            let password = user.split_once(':').map_or(user, |(_, password)| password);
+            secrets.extend([user.to_owned(), password.to_owned(), unescaped(password)]);
+        }
+    }
+    secrets
+}
+
+/// A percent-encoded text as it was.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        let code = (*first == b'%')
+            .then(|| std::str::from_utf8(more.get(..2)?).ok())
+            .flatten()
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &more[2..] } else { more };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn kube_error(error: &kube::Error) -> TransportError {

@@ -1,6 +1,6 @@
 //! One request to the cluster and its answer, as they are recorded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,9 @@ use serde_json::Value;
 
 /// The largest answer that is recorded, in bytes; a larger one makes the check `could-not-run`.
 pub const MAX_BODY: usize = 8 << 20;
+
+/// The most pages of a list that are read; each holds what the request's `limit` says.
+pub const MAX_PAGES: usize = 64;
 
 /// The headers of an answer that are recorded, since checks may read them. All others are dropped.
 const ANSWER_HEADERS: [&str; 4] = ["content-type", "retry-after", "location", "allow"];
@@ -55,6 +58,28 @@ pub struct Request {
     pub asked: Asked,
     /// How long the answer may take; the run's `request` timeout when absent.
     pub timeout: Option<std::time::Duration>,
+    /// What is kept of the answer; all of it when absent.
+    pub keep: Option<Keep>,
+}
+
+/// What is kept of an object, before anything of it is recorded: what a check does not read of somebody else's cluster is
+/// nobody's business. `null` leaves an item of a list out.
+#[derive(Clone)]
+pub struct Keep(Arc<KeepOf>);
+
+type KeepOf = dyn Fn(&Value) -> Value + Send + Sync;
+
+impl Keep {
+    /// What is kept of one object.
+    pub(super) fn of(&self, object: &Value) -> Value {
+        (self.0)(object)
+    }
+}
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keep")
+    }
 }
 
 /// What is recorded of a request. A replay finds an exchange by equality of this.
@@ -95,6 +120,7 @@ impl Request {
                 body: Body::Empty,
             },
             timeout: None,
+            keep: None,
         }
     }
 
@@ -130,6 +156,14 @@ impl Request {
         self
     }
 
+    /// The same, of whose answer only this is kept: of a list, of each item, and of equal ones one; else of the object. A
+    /// list that comes in pages (with `limit` in the query) is read to its end, and is one answer.
+    #[must_use]
+    pub fn keep(mut self, keep: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+        self.keep = Some(Keep(Arc::new(keep)));
+        self
+    }
+
     /// The same with a timeout of its own.
     #[must_use]
     pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
@@ -145,8 +179,8 @@ impl Asked {
     }
 }
 
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Kubernetes => f.write_str("kubernetes"),
             Self::Component(name) => f.write_str(name),

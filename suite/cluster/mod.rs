@@ -12,6 +12,7 @@ pub mod config;
 pub mod discover;
 pub mod door;
 pub mod exchange;
+mod foreign;
 pub mod rbac;
 pub mod redact;
 pub mod session;
@@ -27,6 +28,11 @@ pub use session::{Session, TransportError, Watch};
 pub const RUN_LABEL: &str = "conformance.kubeflow.org/run";
 /// The annotation that names the check or set-up that made an object.
 pub const CHECK_ANNOTATION: &str = "conformance.kubeflow.org/check";
+
+/// The name of a run's own namespace, and what the names of all its other objects begin with.
+pub fn own_name(run: &str) -> String {
+    format!("kfc-{run}")
+}
 
 /// A kind of Kubernetes object: what is needed to write its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

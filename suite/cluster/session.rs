@@ -30,6 +30,9 @@ pub enum TransportError {
     /// The answer is larger than what is recorded.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+    /// The list has more pages than are read.
+    #[error("the list has more than {0} pages")]
+    TooManyPages(usize),
     /// A credential for the request could not be had.
     #[error("{0}")]
     Credential(String),

@@ -8,6 +8,7 @@ use crate::{
         Endpoint, Exchange, Reply, Request,
         discover::{escape, items, name_of},
         kinds::{EVENT, POD},
+        own_name,
     },
 };
 
@@ -26,17 +27,36 @@ pub(super) async fn collect(look: &Cx, made: &[Made]) {
     let again = made.iter().map(|made| made.request.clone());
     look.session.batch(again.take(MOST).collect()).await;
 
-    let own = |pod: &&Value| {
-        let run = pod["metadata"]["labels"][RUN_OF_PIPELINES].as_str();
-        let mut made = made.iter();
-        made.any(|made| name_of(pod).starts_with(&made.id) || run == Some(&made.id))
-    };
-    let pods = look.list(&POD, "").await.unwrap_or_default();
-    let logs = pods.iter().filter(own).take(MOST).flat_map(logs);
-    look.session.batch(logs.collect()).await;
-    let events = format!("{}?limit=200", EVENT.path(look.namespace()));
-    let events = Request::new(Endpoint::Kubernetes, "GET", events);
+    // A namespace that was configured holds things of others, too.
+    let ids: Vec<String> = made.iter().map(|made| made.id.clone()).collect();
+    let pods = get(POD.path(look.namespace())).keep({
+        let ids = ids.clone();
+        move |pod| {
+            let run = pod["metadata"]["labels"][RUN_OF_PIPELINES].as_str();
+            let own = |id: &String| name_of(pod).starts_with(id) || run == Some(id);
+            ids.iter().any(own).then(|| pod.clone()).into()
+        }
+    });
+    let pods = look.session.send(pods).await;
+    let pods: Vec<&Value> = pods
+        .iter()
+        .flat_map(|pods| items(pods.json(), "items"))
+        .collect();
+    let reads = pods.iter().take(MOST).flat_map(|pod| logs(pod));
+    look.session.batch(reads.collect()).await;
+    let names: Vec<String> = pods.iter().map(|pod| name_of(pod).to_owned()).collect();
+    let whole = look.namespace() == own_name(&look.run.id);
+    let events = get(format!("{}?limit=200", EVENT.path(look.namespace()))).keep(move |event| {
+        let of = event["involvedObject"]["name"].as_str().unwrap_or_default();
+        let own =
+            whole || ids.iter().any(|id| of.starts_with(id)) || names.iter().any(|name| name == of);
+        own.then(|| event.clone()).into()
+    });
     drop(look.session.send(events).await);
+}
+
+fn get(path: String) -> Request {
+    Request::new(Endpoint::Kubernetes, "GET", path)
 }
 
 /// Something that a check or set-up made.
@@ -93,6 +113,6 @@ fn logs(pod: &Value) -> Vec<Request> {
     let names = containers.filter_map(|container| container["name"].as_str());
     names
         .map(|name| format!("{path}/log?container={}&tailLines=50", escape(name)))
-        .map(|path| Request::new(Endpoint::Kubernetes, "GET", path))
+        .map(get)
         .collect()
 }

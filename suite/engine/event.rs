@@ -1,7 +1,7 @@
 //! What the engine says while it runs. Reporters see nothing else.
 
 use crate::{
-    cluster::Facts,
+    cluster::{Facts, redact::Redactor},
     report::model::{CheckResult, Results, SetupResult},
 };
 
@@ -33,4 +33,22 @@ pub enum Event {
     CleaningUp,
     /// The run is over.
     Finished(Box<Results>),
+}
+
+impl Event {
+    /// The same without the secrets that this redactor knows. Reporters are shown no other.
+    pub(super) fn written(self, redactor: &Redactor) -> Self {
+        match self {
+            Self::Discovered(facts) => Self::Discovered(Box::new(redactor.written(&*facts))),
+            Self::NamespaceReady(name) => Self::NamespaceReady(redactor.text(&name)),
+            Self::SetupFinished(setup) => Self::SetupFinished(Box::new(redactor.written(&*setup))),
+            Self::CheckFinished(check) => Self::CheckFinished(Box::new(redactor.written(&*check))),
+            Self::Finished(results) => Self::Finished(Box::new(redactor.written(&*results))),
+            Self::Planned { .. }
+            | Self::SetupStarted(_)
+            | Self::CheckStarted(_)
+            | Self::Interrupted
+            | Self::CleaningUp => self,
+        }
+    }
 }

@@ -19,6 +19,9 @@ use crate::{
 /// The folder of an unfinished run, inside its result folder.
 const JOURNAL: &str = "journal";
 
+/// The digest of the configuration, in the journal's folder.
+const CONFIGURATION: &str = "configuration.sha256";
+
 /// The journal of a run: one evidence file a check or set-up, and one line a result.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -68,6 +71,20 @@ impl Journal {
     /// Writes the run's context, which a replay needs.
     pub(super) fn context(&self, context: &RunContext) -> io::Result<()> {
         write_new(&self.dir.join("evidence/run.json"), &to_json(context))
+    }
+
+    /// Writes the digest of the configuration, by which a run that goes on knows it again. It is never packed.
+    pub(super) fn configuration(&self, digest: &str) -> io::Result<()> {
+        write_new(&self.dir.join(CONFIGURATION), digest.as_bytes())
+    }
+
+    /// The digest of the configuration of an interrupted run.
+    pub(super) fn read_configuration(out: &Path) -> io::Result<Option<String>> {
+        match fs::read_to_string(out.join(JOURNAL).join(CONFIGURATION)) {
+            Ok(digest) => Ok(Some(digest)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The context of an interrupted run.

@@ -31,10 +31,12 @@ use crate::{
     checks::{self, Cx, RunContext, Setup, Timeouts},
     clock::Clock,
     cluster::{
-        self, Config, ConnectError, Door, Evidence, Facts, Session, config::Access,
+        self, Config, ConnectError, Door, Evidence, Facts, Session,
+        config::Access,
         door::DoorOptions,
+        redact::{REDACTED, Redactor},
     },
-    outcome::{CouldNotRun, NotApplicable, Stop},
+    outcome::{CouldNotRun, NotApplicable, Outcome, Stop},
     report::{
         model::{self, CheckResult, Results},
         text::{MAX_TEXT, bounded},
@@ -245,7 +247,7 @@ struct Shop {
 impl Shop {
     fn say(&self, event: Event) {
         // A reporter that went away stops no run.
-        drop(self.events.send(event));
+        drop(self.events.send(event.written(&self.door.redactor())));
     }
 
     fn at(&self, ms: u64) -> Timestamp {
@@ -254,31 +256,23 @@ impl Shop {
             .unwrap_or(Timestamp::MAX)
     }
 
-    fn record(&self, evidence: &Evidence) -> Option<model::Evidence> {
+    fn record(&self, evidence: &Evidence) -> io::Result<Option<model::Evidence>> {
         let journal = self
             .journal
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        journal
-            .as_ref()
-            .and_then(|journal| match journal.evidence(evidence) {
-                Ok(place) => Some(place),
-                Err(error) => {
-                    tracing::error!(id = %evidence.id, %error, "cannot write the evidence");
-                    None
-                }
-            })
+        let journal = journal.as_ref();
+        journal.map(|j| j.evidence(evidence)).transpose()
     }
 
-    fn line(&self, line: &Line) {
+    fn line(&self, line: &Line) -> io::Result<()> {
         let mut journal = self
             .journal
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(journal) = journal.as_mut()
-            && let Err(error) = journal.line(line)
-        {
-            tracing::error!(%error, "cannot write the journal");
+        match journal.as_mut() {
+            Some(journal) => journal.line(&self.door.redactor().written(line)),
+            None => Ok(()),
         }
     }
 
@@ -310,8 +304,8 @@ impl Shop {
 
 /// Makes a run. `events` hears of everything as it happens; the result is also the last event.
 ///
-/// A run that goes on takes its profile, release, selection, timeouts, image and namespace from its folder; what these
-/// options say of them does not count.
+/// A run that goes on takes its profile, release, selection, timeouts and image from its folder; what these options say of
+/// them does not count. The configuration must be the one that it was begun with.
 pub async fn run(
     mut options: RunOptions,
     events: mpsc::UnboundedSender<Event>,
@@ -404,10 +398,11 @@ async fn follow(
         EngineError::Cluster(format!("{what}; nothing was checked; {mend}"))
     })?;
     if let Some(kept) = &resumed {
-        kept.is_of(&options, &facts)?;
+        kept.is_of(&options, &door.redactor().written(&facts))?;
     }
     let discovery = session.evidence(&id, Vec::new());
-    drop(events.send(Event::Discovered(Box::new(facts.clone()))));
+    let discovered = Event::Discovered(Box::new(facts.clone()));
+    drop(events.send(discovered.written(&door.redactor())));
 
     let context = Arc::new(RunContext {
         id: id.clone(),
@@ -432,6 +427,10 @@ async fn follow(
     let journal = match &options.out {
         Some(out) => {
             let journal = Journal::open(out).map_err(writing)?;
+            journal
+                .configuration(&options.config.digest(&id))
+                .map_err(writing)?;
+            let context = door.redactor().written(&*context);
             journal.context(&context).map_err(writing)?;
             Some(journal)
         }
@@ -452,7 +451,7 @@ async fn follow(
         started,
         attempt,
     });
-    shop.record(&discovery);
+    shop.record(&discovery).map_err(writing)?;
 
     let mut draft = Draft::new(&options, &plan, &context, started, resumed.as_ref());
     // From here on a crash leaves something to go on with.
@@ -497,7 +496,12 @@ async fn follow(
         }
     }
     .map_err(space::not_prepared);
-    shop.record(&cx.session.evidence(&id, Vec::new()));
+    let evidence = cx.session.evidence(&id, Vec::new());
+    let prepared = prepared.and(
+        shop.record(&evidence)
+            .map(drop)
+            .map_err(|e| not_written(&e)),
+    );
     if prepared.is_ok() && *interrupt.borrow() == Interrupt::No {
         shop.say(Event::NamespaceReady(context.namespace.clone()));
     }
@@ -563,7 +567,7 @@ async fn follow(
     }
 
     // What was made goes, and what stays is named.
-    let mut left = Vec::new();
+    let (mut left, mut written) = (Vec::new(), true);
     if made && !options.keep {
         shop.say(Event::CleaningUp);
         let session = Session::live(
@@ -583,10 +587,14 @@ async fn follow(
                 });
             }
         };
-        shop.record(&cx.session.evidence(&id, Vec::new()));
+        let evidence = cx.session.evidence(&id, Vec::new());
+        if let Err(error) = shop.record(&evidence) {
+            tracing::error!(%error, "cannot write the evidence of the clean-up; the run is not complete");
+            written = false;
+        }
     }
     draft.results.leftovers = left;
-    draft.results.run.complete = !interrupted;
+    draft.results.run.complete = !interrupted && written;
     let results = draft.finish(&shop).map_err(writing)?;
     shop.say(Event::Finished(Box::new(results.clone())));
     Ok(results)
@@ -594,7 +602,7 @@ async fn follow(
 
 /// The namespace that a run makes for itself.
 pub fn own_namespace_of(run: &str) -> String {
-    format!("kfc-{run}")
+    cluster::own_name(run)
 }
 
 async fn stopped(interrupt: &mut watch::Receiver<Interrupt>) {
@@ -774,6 +782,7 @@ async fn make(
         Some(value) => value,
         None => guarded(setup.make(&cx)).await,
     };
+    let mut value = value.map(Arc::new);
     let started = cx.session.started_ms();
     let ended = cx.session.now_ms();
     let uses = made.iter().map(|(id, of)| ((*id).to_owned(), of.attempt));
@@ -787,27 +796,46 @@ async fn make(
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .insert(setup.id, all);
-    let result = model::SetupResult {
+    let place = shop.record(&evidence).unwrap_or_else(|error| {
+        value = Err(not_written(&error));
+        None
+    });
+    let mut result = model::SetupResult {
         id: setup.id.to_owned(),
-        outcome: model::Outcome::from(&value),
-        message: value
-            .as_ref()
-            .err()
-            .map(|stop| bounded(stop.message(), MAX_TEXT, "the evidence").into_owned()),
+        outcome: model::Outcome::Passed,
+        message: None,
         started: shop.at(started),
         seconds: model::seconds(Duration::from_millis(ended - started)),
-        evidence: shop.record(&evidence),
+        evidence: place,
     };
-    shop.line(&Line::Setup(Box::new(result.clone())));
+    end(&mut result, &value);
+    if let Err(error) = shop.line(&Line::Setup(Box::new(result.clone()))) {
+        value = Err(not_written(&error));
+        end(&mut result, &value);
+    }
     shop.setups
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
         .push(result.clone());
     shop.say(Event::SetupFinished(Box::new(result)));
-    checks::SetupResult {
-        value: value.map(Arc::new),
-        attempt,
-    }
+    checks::SetupResult { value, attempt }
+}
+
+/// Says of a set-up how it ended.
+fn end(result: &mut model::SetupResult, value: &Outcome<Arc<Value>>) {
+    result.outcome = model::Outcome::from(value);
+    result.message = value
+        .as_ref()
+        .err()
+        .map(|stop| bounded(stop.message(), MAX_TEXT, "the evidence").into_owned());
+}
+
+/// What is not written down cannot be looked at again, and counts for nothing.
+fn not_written(error: &io::Error) -> Stop {
+    Stop::CouldNotRun(
+        CouldNotRun::NotWritten,
+        format!("what was found cannot be written: {error}"),
+    )
 }
 
 async fn check(
@@ -845,7 +873,10 @@ async fn check(
         made.extend(shop.made_by(planned.check.needs.iter().map(|setup| &setup.id)));
         evidence.collected = shop.collect(&cx, &made).await;
     }
-    let place = shop.record(&evidence);
+    let (place, outcome) = match shop.record(&evidence) {
+        Ok(place) => (place, outcome),
+        Err(error) => (None, Err(not_written(&error))),
+    };
     let mut result = result_of(
         &planned.requirement,
         shop.at(started),
@@ -934,6 +965,8 @@ struct Kept {
     /// What earlier attempts at other checks gave.
     again: Vec<CheckResult>,
     attempt: u32,
+    /// The digest of the configuration that it was begun with; a result that is complete does not have it any more.
+    configuration: Option<String>,
 }
 
 impl Kept {
@@ -947,8 +980,9 @@ impl Kept {
                 "it came to its end; start another with `kfconform run`".to_owned(),
             ));
         }
-        let context = Journal::read_context(&out)
-            .map_err(|e| unusable(format!("there is no journal of an unfinished run ({e})")))?;
+        let no_journal = |e| unusable(format!("there is no journal of an unfinished run ({e})"));
+        let context = Journal::read_context(&out).map_err(no_journal)?;
+        let configuration = Journal::read_configuration(&out).map_err(no_journal)?;
         if results.suite.version != env!("CARGO_PKG_VERSION")
             || results.suite.specs_digest != options.specs.digest()
         {
@@ -993,6 +1027,7 @@ impl Kept {
             setups,
             again,
             attempt: attempt + 1,
+            configuration,
         })
     }
 }
@@ -1008,20 +1043,41 @@ impl Kept {
         options.skip.clone_from(&run.selection.skip);
         options.faults.clone_from(&run.faults);
         options.arguments.clone_from(&run.arguments);
-        options.image.clone_from(&self.context.image);
         options.timeouts = Timeouts::of(&self.context.timeouts);
-        let namespace = (self.context.namespace != own_namespace_of(&self.context.id))
-            .then(|| self.context.namespace.clone());
-        if options.config.namespace.is_some() && options.config.namespace != namespace {
-            return Err(EngineError::resume(
-                options,
-                format!(
-                    "it works in namespace {}, not in the configured one",
-                    self.context.namespace
-                ),
-            ));
+        // What the configuration says is private, so that it is not kept; it is given again.
+        let config = &mut options.config;
+        let digest = config.digest(&options.id);
+        if self
+            .configuration
+            .as_ref()
+            .is_some_and(|was| *was != digest)
+        {
+            let error = "it was begun with another configuration; give that one, unchanged, with --config (or none, if \
+                         there was none)";
+            return Err(EngineError::resume(options, error.to_owned()));
         }
-        options.config.namespace = namespace;
+        let redactor = Redactor::new(config.secrets());
+        let own = own_namespace_of(&options.id);
+        let wanted = config.namespace.as_ref().unwrap_or(&own);
+        if redactor.text(wanted) != self.context.namespace {
+            if config.namespace.is_some() || self.context.namespace.contains(REDACTED) {
+                return Err(EngineError::resume(
+                    options,
+                    format!(
+                        "it works in namespace {}, not in the configured one",
+                        self.context.namespace
+                    ),
+                ));
+            }
+            config.namespace = Some(self.context.namespace.clone());
+        }
+        if redactor.text(&options.image) != self.context.image {
+            if self.context.image.contains(REDACTED) {
+                let error = "its image is not named in it; give the same --registry again";
+                return Err(EngineError::resume(options, error.to_owned()));
+            }
+            options.image.clone_from(&self.context.image);
+        }
         Ok(())
     }
 
@@ -1163,6 +1219,8 @@ impl Draft {
         setups.sort_by(|a, b| a.id.cmp(&b.id));
         self.results.setups = setups;
         self.results.run.finished = shop.at(shop.door.now_ms());
+        // All that is made of a result, its pages and its signature, is made of this.
+        self.results = shop.door.redactor().written(&self.results);
         self.results.judge();
     }
 
@@ -1171,7 +1229,9 @@ impl Draft {
         if let Some(earlier) = self.again.remove(&result.id) {
             result.attempts = earlier.into_attempts(&self.results.run.id);
         }
-        shop.line(&Line::Check(Box::new(result.clone())));
+        if let Err(error) = shop.line(&Line::Check(Box::new(result.clone()))) {
+            result = result.ended(&Err(not_written(&error)));
+        }
         shop.say(Event::CheckFinished(Box::new(result.clone())));
         self.results.checks.push(result);
         if self.saved.elapsed() >= Duration::from_secs(1)
