@@ -60,7 +60,7 @@ async fn namespaces(reference: &Reference) -> Vec<String> {
 pub(crate) struct Running {
     child: Child,
     err: BufReader<ChildStderr>,
-    seen: String,
+    pub(crate) seen: String,
 }
 
 impl Running {

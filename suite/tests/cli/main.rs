@@ -8,6 +8,7 @@ mod hostile;
 mod interruption;
 mod rerun;
 mod rights;
+mod secrets;
 mod shows;
 mod signed;
 mod submission;
