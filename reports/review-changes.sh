@@ -8,6 +8,7 @@
 #   KFCONFORM        the program; `kfconform` when absent
 #   COMMENT          the file that the comment is written to; `review.md` when absent
 #   KEYS             the folder of BASE with keys that people know, as PRODUCT/*.pub; `reports/keys` when absent
+#   ONLINE           `on`: the products' pages are looked at too, as advice
 #   MAX_SUBMISSIONS  how many are reviewed at once; 20 when absent
 #
 # Exits as `kfconform review` does: 0 every submission is accepted (or there is none), 1 one is refused, 2 this cannot be
@@ -167,6 +168,7 @@ for folder in ${folders[@]+"${folders[@]}"}; do
     continue
   fi
   options=()
+  [[ ${ONLINE:-off} != on ]] || options+=(--online)
   if [[ $folder == reports/sample/* ]]; then
     # A sample counts for nothing, and each is signed with a key of its own.
     options+=(--allow-sample)

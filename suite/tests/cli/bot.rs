@@ -622,6 +622,28 @@ fn the_comment_is_posted_once_and_then_kept_up_to_date() {
     assert_eq!(post(&"x".repeat(70_000), "", "7"), (2, String::new()));
 }
 
+/// What the program is asked for is the base's choice: a program that only tells its arguments shows it.
+#[cfg(unix)]
+#[test]
+fn the_network_is_asked_where_the_base_wants_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let repository = Repository::new();
+    repository.submit(SAMPLE);
+    repository.commit();
+    let dir = folder();
+    let tells = dir.path().join("tells");
+    fs::write(&tells, "#!/bin/sh\necho \"$@\"\n").expect("written");
+    fs::set_permissions(&tells, fs::Permissions::from_mode(0o755)).expect("set");
+    let tells = tells.to_str().expect("UTF-8");
+    let plain = format!("review {SAMPLE} --format markdown --allow-sample");
+    let online = format!("review {SAMPLE} --format markdown --online --allow-sample");
+    for (wanted, asked) in [("off", &plain), ("", &plain), ("on", &online)] {
+        let (said, comment) = repository.review_with(&[("KFCONFORM", tells), ("ONLINE", wanted)]);
+        said.exits(0);
+        assert!(comment.lines().any(|line| line == asked), "{comment}");
+    }
+}
+
 #[test]
 fn the_script_says_what_it_needs() {
     let repository = Repository::new();
