@@ -8,6 +8,7 @@ mod hostile;
 mod interruption;
 mod rerun;
 mod rights;
+mod sample;
 mod secrets;
 mod shows;
 mod signed;
