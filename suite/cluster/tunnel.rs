@@ -91,13 +91,61 @@ async fn forward(
     tokio::select! {
         // What the node says of the port comes before the end of the stream.
         biased;
-        Some(why) = error => Err(TransportError::Refused(why)),
+        Some(why) = error => Err(broken(why)),
         _ = tokio::io::copy_bidirectional(local, &mut remote) => Ok(()),
+    }
+}
+
+/// What it means that a node ended a port-forward. Only a connection that was refused was made at all: the pod is there,
+/// and nothing takes connections on that port. All else (no such pod or sandbox, a node that was lost) says nothing of it.
+fn broken(why: String) -> TransportError {
+    if why.to_ascii_lowercase().contains("connection refused") {
+        TransportError::Refused(why)
+    } else {
+        TransportError::Unreachable(format!("the port-forward ended: {why}"))
     }
 }
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refused_connection_reached_the_pod() {
+        for (why, refused) in [
+            (
+                "an error occurred forwarding 80 -> 80: error forwarding port 80 to pod 1f, uid : failed to execute \
+                 portforward in network namespace \"/var/run/netns/cni-1\": failed to connect to localhost:80 inside \
+                 namespace \"1f\", IPv4: dial tcp4 127.0.0.1:80: connect: connection refused IPv6 dial tcp6: address \
+                 localhost: no suitable address found",
+                true,
+            ),
+            (
+                "socat[9] E connect(5, AF=2 127.0.0.1:80, 16): Connection refused",
+                true,
+            ),
+            (
+                "error forwarding port 80 to pod 1f, uid : network namespace for sandbox \"1f\" is closed",
+                false,
+            ),
+            (
+                "error forwarding port 80 to pod 1f: rpc error: code = NotFound desc = failed to find sandbox",
+                false,
+            ),
+            ("lost connection to pod", false),
+        ] {
+            let error = broken(why.to_owned());
+            assert_eq!(
+                matches!(error, TransportError::Refused(_)),
+                refused,
+                "{why}"
+            );
+        }
     }
 }

@@ -442,3 +442,80 @@ async fn the_served_reference_prints_a_kubeconfig_and_ends_when_told() {
     let said = serving.end().exits(0);
     assert_eq!(said.out, crate::read(dir.path().join("ref.yaml")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_on_only_with_its_configuration() {
+    let dir = folder();
+    let _reference = reference(dir.path()).await;
+    let config =
+        |text: &str| std::fs::write(dir.path().join("config.yaml"), text).expect("written");
+    let mine = "redact: [private-of-mine]\n";
+    config(mine);
+    let mut run = Running::start(
+        dir.path(),
+        &[
+            "run",
+            "--kubeconfig",
+            "ref.yaml",
+            "--config",
+            "config.yaml",
+            "--only",
+            LONG,
+            "--out",
+            "out",
+        ],
+    );
+    run.until("working in namespace");
+    run.signal("-INT");
+    run.end().exits(3);
+    for (_, bytes) in super::secrets::everything(&dir.path().join("out")) {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(!text.contains("private-of-mine"), "{text}");
+    }
+    let resume = ["run", "--resume", "out", "--kubeconfig", "ref.yaml"];
+    let with_config = [&resume[..], &["--config", "config.yaml"]].concat();
+    let refused = |said: Said| {
+        let said = said.exits(2);
+        assert!(
+            said.err.contains("begun with another configuration"),
+            "{}",
+            said.err
+        );
+    };
+    refused(kfconform(dir.path(), &resume));
+    config("redact: [another]\n");
+    refused(kfconform(dir.path(), &with_config));
+    config(mine);
+    kfconform(dir.path(), &with_config).exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_down_counts_for_nothing() {
+    let dir = folder();
+    let _reference = reference(dir.path()).await;
+    let mut run = Running::start(
+        dir.path(),
+        &[
+            "run",
+            "--kubeconfig",
+            "ref.yaml",
+            "--only",
+            LONG,
+            "--out",
+            "out",
+        ],
+    );
+    run.until("working in namespace");
+    // As a disk that is full: what belongs there cannot be made.
+    let place = dir.path().join("out/journal/evidence/katib");
+    drop(std::fs::remove_dir_all(&place));
+    std::fs::write(&place, "").expect("written");
+    run.end().exits(3);
+    let results = results(&dir.path().join("out"));
+    assert_eq!(results["verdict"], "incomplete");
+    let check = &results["checks"][0];
+    assert_eq!(check["outcome"], "could-not-run", "{check}");
+    assert_eq!(check["reason"], "not-written", "{check}");
+    let reasons = results["reasons"].to_string();
+    assert!(reasons.contains(LONG), "{reasons}");
+}

@@ -194,7 +194,7 @@ fn the_search_finds_every_form() {
 }
 
 /// Everything in a folder, archives unpacked, by name.
-fn everything(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn everything(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).expect("a folder") {
         let path = entry.expect("an entry").path();
