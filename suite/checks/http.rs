@@ -229,6 +229,9 @@ impl Http<'_> {
                 return Ok(answer.json().clone());
             }
             if self.cx.now_ms() >= until {
+                if let Some(stop) = self.cx.no_room().await {
+                    return Err(stop);
+                }
                 let after = show_duration(self.cx.run.timeout(timeout));
                 return Err(Stop::Failed(Failure {
                     message: format!(

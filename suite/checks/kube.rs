@@ -358,15 +358,17 @@ impl Cx {
         what: &str,
         seen: Option<&Value>,
     ) -> Outcome<Stop> {
-        let pods = self.list(&POD, "").await?;
-        for pod in pods.iter().filter(|p| {
-            p["metadata"]["name"]
-                .as_str()
-                .is_some_and(|n| n.starts_with(name))
-        }) {
-            if let Some(stop) = self.cannot_run(pod) {
-                return Ok(stop);
-            }
+        let start = name.to_owned();
+        let request = Request::new(Endpoint::Kubernetes, "GET", POD.path(self.namespace()));
+        // A namespace that was configured holds pods of others, too.
+        let request = request.keep(move |pod| {
+            let own = name_of(pod).starts_with(&start);
+            own.then(|| pod.clone()).into()
+        });
+        let answer = self.kube(request).await?;
+        let pods = accepted(&answer, "the listing of pods")?;
+        if let Some(stop) = items(&pods, "items").find_map(|pod| self.cannot_run(pod)) {
+            return Ok(stop);
         }
         let after = show_duration(self.run.timeout(timeout));
         Ok(Stop::Failed(Failure {
@@ -378,6 +380,42 @@ impl Cx {
             observed: None,
             last_state: Some(seen.map_or_else(|| "it does not exist".to_owned(), state_of)),
         }))
+    }
+
+    /// Why a wait that ran out says nothing of the distribution, if there is a pod that cannot run: in the run's namespace,
+    /// or where a component without namespaces of its own runs what it is told to.
+    pub(super) async fn no_room(&self) -> Option<Stop> {
+        let waiting = |pod: &Value| {
+            let status = &pod["status"];
+            let waits = condition(pod, "PodScheduled") == "False" || status["phase"] == "Pending";
+            let kept = json!({"name": name_of(pod), "namespace": pod["metadata"]["namespace"]});
+            let status = json!({
+                "conditions": status["conditions"], "containerStatuses": status["containerStatuses"],
+            });
+            waits
+                .then(|| json!({"metadata": kept, "status": status}))
+                .into()
+        };
+        let pipelines = self.facts().components.get("pipelines");
+        let mut paths = vec![POD.path(self.namespace())];
+        if let Some(namespace) = pipelines.and_then(|p| p.namespace.as_ref()) {
+            paths.push(format!(
+                "{}?labelSelector=pipeline%2Frunid",
+                POD.path(namespace)
+            ));
+        }
+        for path in paths {
+            let request = Request::new(Endpoint::Kubernetes, "GET", path).keep(waiting);
+            // What cannot be looked at changes nothing.
+            let Ok(answer) = self.session.send(request).await else {
+                continue;
+            };
+            let found = items(answer.json(), "items").find_map(|pod| self.cannot_run(pod));
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
     }
 
     /// Whether a pod of ours cannot run for a reason that is not the distribution's.

@@ -34,7 +34,7 @@ pub struct Facts {
     pub profiles: bool,
     /// Whether Pipelines runs in multi-user mode.
     pub multi_user: bool,
-    /// The word for KServe's mode without Knative, as this cluster understands it.
+    /// The word for KServe's mode without Knative, as this cluster understands it; empty where nothing tells.
     pub kserve_mode: String,
     /// Looks that the cluster refused, in its words: what was not found may be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -302,8 +302,10 @@ impl Facts {
         self.kserve_mode = config.component("kserve").mode.unwrap_or_else(|| {
             if standard {
                 "Standard"
-            } else {
+            } else if full || version.as_deref().and_then(semver_of).is_some() {
                 "RawDeployment"
+            } else {
+                ""
             }
             .to_owned()
         });

@@ -32,12 +32,23 @@ const SERVICE_LABEL: &str = "serving.kserve.io/inferenceservice";
 /// The annotation that says how an InferenceService is deployed.
 const MODE: &str = "serving.kserve.io/deploymentMode";
 
+/// The word for the mode without Knative. Where nothing tells it none is guessed: with the wrong one objects stay behind.
+fn mode(cx: &Cx) -> Outcome<&str> {
+    let mode = cx.facts().kserve_mode.as_str();
+    if mode.is_empty() {
+        return Err(Stop::CouldNotRun(
+            CouldNotRun::NoPermission,
+            "neither KServe's version nor its CRD could be read, so that nobody knows its word for the mode without \
+             Knative; set `components: {kserve: {version: …}}` or `mode` in the file given with --config"
+                .to_owned(),
+        ));
+    }
+    Ok(mode)
+}
+
 /// The base InferenceService (fixtures/kserve/predictor.yaml) in the mode that this cluster understands.
 fn predictor(cx: &Cx, label: &str) -> Outcome<Value> {
-    let marks = [
-        ("name", &*cx.name(label)),
-        ("mode", &*cx.facts().kserve_mode),
-    ];
+    let marks = [("name", &*cx.name(label)), ("mode", mode(cx)?)];
     cx.fixture("kserve/predictor.yaml", &marks)
 }
 
@@ -101,6 +112,9 @@ async fn pods_until(
             return Ok(pods);
         }
         if cx.now_ms() >= until {
+            if let Some(stop) = cx.no_room().await {
+                return Err(stop);
+            }
             let seen: Vec<String> = pods.iter().map(|pod| pod["status"].to_string()).collect();
             return Err(Stop::Failed(Failure {
                 message: format!(

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{super::prelude::*, merged, predictor_name, text};
+use super::{super::prelude::*, merged, mode, predictor_name, text};
 
 requirement_checks! {
     "kserve/runtime/refuses-equal-priority" => refuses_equal_priority;
@@ -38,7 +38,7 @@ async fn create_runtime(cx: &Cx, label: &str, change: &Value) -> Outcome<String>
 async fn create_model(cx: &Cx, change: &Value) -> Outcome<String> {
     let marks = [
         ("name", &*cx.name("model")),
-        ("mode", &*cx.facts().kserve_mode),
+        ("mode", mode(cx)?),
         ("format", &*format(cx)),
     ];
     let object = cx.fixture("kserve/model.yaml", &marks)?;
