@@ -222,12 +222,14 @@ impl Cx {
 
     /// When a named timeout that begins now is up, on the run's clock in milliseconds.
     pub fn after(&self, timeout: &str) -> u64 {
-        self.now_ms() + millis(self.run.timeout(timeout))
+        self.now_ms()
+            .saturating_add(millis(self.run.timeout(timeout)))
     }
 
     /// Seconds since 1970, as of the last answer.
     pub fn now_unix(&self) -> i64 {
-        self.run.started + i64::try_from(self.session.now_ms() / 1000).unwrap_or(i64::MAX)
+        let seconds = i64::try_from(self.session.now_ms() / 1000).unwrap_or(i64::MAX);
+        self.run.started.saturating_add(seconds)
     }
 
     /// Lets time pass before the next request. Only between polls: what is waited for has a name.

@@ -204,7 +204,7 @@ impl Http<'_> {
                 Err(TransportError::Refused(_)) => true,
                 Err(_) => false,
             };
-            if !again || self.cx.now_ms() + millis(wait) > until {
+            if !again || self.cx.now_ms().saturating_add(millis(wait)) > until {
                 return sent.map_err(|e| could_not_send(&request, &e));
             }
             self.cx.pause(wait).await;

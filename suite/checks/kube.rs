@@ -203,7 +203,7 @@ impl Cx {
                 Err(TransportError::Unreachable(_)) => request.asked.method == "GET",
                 Err(_) => false,
             };
-            if !again || self.now_ms() + millis(wait) > until {
+            if !again || self.now_ms().saturating_add(millis(wait)) > until {
                 return sent.map_err(|e| could_not_send(&request, &e));
             }
             let asked = sent

@@ -17,7 +17,10 @@ use clap::Parser;
 use args::{Cli, Command};
 
 use crate::{
-    cluster::ConnectError, engine::EngineError, outcome::shorten, report::text::printable,
+    cluster::ConnectError,
+    engine::EngineError,
+    outcome::shorten,
+    report::text::{json_printable, printable},
 };
 
 /// The longest error that is printed, in characters.
@@ -185,5 +188,5 @@ fn print(text: &str) -> Result<(), Failure> {
 /// Writes a JSON document to standard output.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::incomplete)?;
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", json_printable(&text)))
 }

@@ -1,6 +1,6 @@
 //! What a person may set where discovery is not enough. Every unknown key is an error.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -125,13 +125,14 @@ impl Config {
             path: shown.clone(),
             error,
         };
-        let size = std::fs::metadata(path)
-            .map_err(|e| read(e.to_string()))?
-            .len();
-        if size > MAX_CONFIG {
+        // One byte more than is allowed tells a file that is too large, whatever its kind.
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_CONFIG + 1).read_to_string(&mut text))
+            .map_err(|e| read(e.to_string()))?;
+        if text.len() as u64 > MAX_CONFIG {
             return Err(read(format!("it is larger than {MAX_CONFIG} bytes")));
         }
-        let text = std::fs::read_to_string(path).map_err(|e| read(e.to_string()))?;
         Self::parse(&text, &shown)
     }
 

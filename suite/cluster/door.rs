@@ -1,7 +1,7 @@
 //! The live way to the cluster.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     path::PathBuf,
     time::Duration,
@@ -21,8 +21,8 @@ use super::{
     Config, Kind, TransportError,
     config::Access,
     exchange::{
-        Answer, Asked, Body, Endpoint, Identity, Keep, MAX_BODY, MAX_PAGES, Request,
-        recorded_headers,
+        Answer, Asked, Body, Endpoint, Identity, Keep, MAX_BODY, MAX_PAGES, MAX_WEIGHT, Request,
+        document, recorded_headers, weight,
     },
     kinds,
     redact::Redactor,
@@ -247,6 +247,7 @@ impl Door {
     ) -> Result<Answer, TransportError> {
         let mut page = asked.clone();
         let mut kept = Vec::new();
+        let (mut seen, mut in_memory) = (HashSet::new(), 0);
         for _ in 0..MAX_PAGES {
             let mut answer = self.within(timeout, &page, check).await?;
             let success = answer.is_success();
@@ -261,7 +262,12 @@ impl Door {
                 return Ok(answer);
             };
             for item in items.iter().map(|item| keep.of(item)) {
-                if !item.is_null() && !kept.contains(&item) {
+                let text = item.to_string();
+                in_memory += weight(text.as_bytes());
+                if in_memory > MAX_WEIGHT {
+                    return Err(TransportError::TooLarge(MAX_WEIGHT));
+                }
+                if !item.is_null() && seen.insert(text) {
                     kept.push(item);
                 }
             }
@@ -340,11 +346,12 @@ impl Door {
             .map_err(no_answer)?;
         let (parts, body) = response.into_parts();
         if !parts.status.is_success() {
-            let bytes = http_body_util::Limited::new(body, MAX_BODY)
-                .collect()
-                .await
-                .map(http_body_util::Collected::to_bytes)
-                .unwrap_or_default();
+            // As for any other answer: a body that drips, or does not end, says no more than its status.
+            let body = http_body_util::Limited::new(body, MAX_BODY).collect();
+            let bytes = match tokio::time::timeout(timeout, body).await {
+                Ok(Ok(body)) => body.to_bytes(),
+                _ => bytes::Bytes::new(),
+            };
             let answer = received(parts.status.as_u16(), &parts.headers, &bytes);
             let answer = self.recorded(answer, &request.asked.to);
             return Err((answer.no_stream(), Some(answer)));
@@ -367,12 +374,19 @@ impl Door {
                     return;
                 }
                 buffer.extend_from_slice(data);
-                while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
-                    let line: Vec<u8> = buffer.drain(..=end).collect();
-                    let Ok(mut value) = serde_json::from_slice::<Value>(&line) else {
+                // Looked at once, whatever the lines are: the last one is whole, or is what is left for later.
+                let Some(end) = data.iter().rposition(|b| *b == b'\n') else {
+                    continue;
+                };
+                let left = buffer.split_off(buffer.len() - (data.len() - end - 1));
+                let lines = std::mem::replace(&mut buffer, left);
+                for line in lines.split(|b| *b == b'\n') {
+                    let Some(mut value) = document(line) else {
                         continue;
                     };
-                    super::foreign::reduce(&mut value["object"], &run);
+                    if let Some(object) = value.get_mut("object") {
+                        super::foreign::reduce(object, &run);
+                    }
                     redactor.value(&mut value);
                     if sender.send(value).await.is_err() {
                         return;
@@ -635,22 +649,27 @@ impl Door {
         ))
         .header("content-type", "application/json")
         .header("user-agent", self.user_agent("run/access"))
-        .body(body.to_string().into_bytes())
+        .body(KubeBody::from(body.to_string().into_bytes()))
         .map_err(|e| TransportError::Credential(e.to_string()))?;
         let what = |why: &str| format!("no token for service account {namespace}/{name}: {why}");
-        let answer: Value = self.kube.request(request).await.map_err(|e| match &e {
-            kube::Error::Api(status) => {
-                let why = what(&format!("{} {}", status.code, status.message));
-                match status.code {
-                    401 | 403 => TransportError::Credential(why),
-                    _ => TransportError::Unreachable(why),
-                }
-            }
-            other => TransportError::Unreachable(what(&chain(other))),
-        })?;
-        let token = answer["status"]["token"]
+        let unreachable = |why: &str| TransportError::Unreachable(what(why));
+        let sent = self.kube.send(request).await;
+        let (parts, body) = sent.map_err(|e| unreachable(&chain(&e)))?.into_parts();
+        let read = http_body_util::Limited::new(body, MAX_BODY).collect().await;
+        let bytes = read.map_err(|e| unreachable(&e.to_string()))?.to_bytes();
+        let answer = Answer {
+            status: parts.status.as_u16(),
+            headers: BTreeMap::new(),
+            body: Body::of(&bytes),
+        };
+        match answer.status {
+            200..=299 => {}
+            401 | 403 => return Err(TransportError::Credential(what(&answer.summary()))),
+            _ => return Err(unreachable(&answer.summary())),
+        }
+        let token = answer.json()["status"]["token"]
             .as_str()
-            .ok_or_else(|| TransportError::Unreachable(what("the answer holds none")))?;
+            .ok_or_else(|| unreachable("the answer holds none"))?;
         self.learn(token);
         // Four fifths of the hour that was asked for.
         tokens.insert(key, (now + 48 * 60 * 1000, token.to_owned()));

@@ -11,6 +11,10 @@ pub const MAX_BODY: usize = 8 << 20;
 
 /// The most pages of a list that are read; each holds what the request's `limit` says.
 pub const MAX_PAGES: usize = 64;
+/// The most that the evidence of one check may weigh, as [`weight`] has it. A check of a hundred objects weighs a tenth.
+pub(crate) const MAX_WEIGHT: usize = 96 << 20;
+/// The deepest JSON that is recorded as such, in levels. A parser goes down 128, and evidence puts some around an answer.
+const MAX_DEPTH: usize = 100;
 
 /// The headers of an answer that are recorded, since checks may read them. All others are dropped.
 const ANSWER_HEADERS: [&str; 4] = ["content-type", "retry-after", "location", "allow"];
@@ -210,16 +214,13 @@ impl Body {
         *self == Self::Empty
     }
 
-    /// The recorded form of bytes.
+    /// The recorded form of bytes. JSON that is too deep, or too much, to be read again stays text.
     pub fn of(bytes: &[u8]) -> Self {
         if bytes.is_empty() {
             return Self::Empty;
         }
         match std::str::from_utf8(bytes) {
-            Ok(text) => match serde_json::from_str(text) {
-                Ok(value) => Self::Json(value),
-                Err(_) => Self::Text(text.to_owned()),
-            },
+            Ok(text) => document(bytes).map_or_else(|| Self::Text(text.to_owned()), Self::Json),
             Err(_) => Self::Base64(BASE64.encode(bytes)),
         }
     }
@@ -233,6 +234,47 @@ impl Body {
             Self::Base64(text) => BASE64.decode(text).unwrap_or_default(),
         }
     }
+}
+
+/// A JSON document that can be recorded, and read again within what is recorded around it.
+pub(super) fn document(bytes: &[u8]) -> Option<Value> {
+    if weight(bytes) > MAX_WEIGHT {
+        return None;
+    }
+    let value = serde_json::from_slice(bytes).ok()?;
+    (depth(&value) <= MAX_DEPTH).then_some(value)
+}
+
+/// How many levels a document has; a number has none.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// About how many bytes a text of JSON takes in memory once it is read: small values take many times what they do in
+/// the text. It tells before anything is made of it.
+pub(crate) fn weight(json: &[u8]) -> usize {
+    // An object has a table, and room for four members; a list has room for four elements, each as large as any value.
+    const OBJECT: usize = 500;
+    const LIST: usize = 288;
+    const NEXT: usize = 144;
+    let (mut weight, mut in_text, mut escaped) = (json.len(), false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' => weight += OBJECT,
+            b'[' => weight += LIST,
+            b',' => weight += NEXT,
+            _ => {}
+        }
+    }
+    weight
 }
 
 /// An answer, in its recorded form.
@@ -414,6 +456,25 @@ mod tests {
                 Body::of(bytes)
             );
         }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_stays_text() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(matches!(
+            Body::of(deep(MAX_DEPTH).as_bytes()),
+            Body::Json(_)
+        ));
+        for text in [
+            deep(MAX_DEPTH + 1),
+            deep(127),
+            "[{}".to_owned() + &",{}".repeat(200_000) + "]",
+        ] {
+            assert_eq!(Body::of(text.as_bytes()), Body::Text(text));
+        }
+        // What stands in a text is only as large as it is.
+        let log = format!("[\"{}\\\"\"]", "{[,".repeat(1_000_000));
+        assert!(matches!(Body::of(log.as_bytes()), Body::Json(_)));
     }
 
     #[test]

@@ -9,8 +9,11 @@ use tokio::sync::mpsc;
 use super::{
     Door,
     config::Access,
-    exchange::{Answer, Asked, Ended, Evidence, Exchange, Reply, Request},
+    exchange::{Answer, Asked, Ended, Evidence, Exchange, MAX_WEIGHT, Reply, Request, weight},
 };
+
+/// The most exchanges that a replay in any order compares with what was redacted in them.
+const MAX_LOOKS: usize = 100_000;
 
 /// Why a request has no answer. Recorded, so that a replay stops for the same reason.
 #[derive(
@@ -68,10 +71,14 @@ struct State {
     now: u64,
     /// Live: what was recorded. Replay: empty.
     recorded: Vec<Exchange>,
+    /// Live: how much that weighs, in bytes.
+    weight: usize,
     /// Replay: how many exchanges were taken.
     position: usize,
     /// Replay in any order: which exchanges were taken.
     taken: std::collections::BTreeSet<usize>,
+    /// Replay in any order: how many exchanges were compared, for want of an equal one.
+    looks: usize,
     /// Replay: whether a stream was followed further, or less far, than it was recorded.
     strayed: bool,
 }
@@ -225,16 +232,11 @@ impl Session {
                         }
                     }))
                     .await;
-                let answers = exchanges
-                    .iter()
-                    .map(|exchange| answer_of(&exchange.reply))
-                    .collect();
                 let mut state = self.state();
-                for exchange in exchanges {
-                    state.now = state.now.max(exchange.end);
-                    state.recorded.push(exchange);
-                }
-                answers
+                exchanges
+                    .into_iter()
+                    .map(|exchange| answer_of(&state.record(exchange).reply))
+                    .collect()
             }
             Mode::Replay(tape) | Mode::ReplayInAnyOrder(tape) => requests
                 .iter()
@@ -274,12 +276,11 @@ impl Session {
                         let end = door.now_ms();
                         let reply =
                             answer.map_or_else(|| Reply::Error(error.clone()), Reply::Answer);
-                        let mut state = self.state();
-                        state.now = state.now.max(end);
-                        state.recorded.push(Exchange {
+                        let asked = door.redact_asked(asked);
+                        self.state().record(Exchange {
                             at,
                             end,
-                            asked: door.redact_asked(asked),
+                            asked,
                             reply,
                         });
                         Err(error)
@@ -329,16 +330,30 @@ impl Session {
 
     fn next_recorded(&self, tape: &[Exchange], asked: &Asked) -> Result<Exchange, TransportError> {
         let mut state = self.state();
-        if let Mode::ReplayInAnyOrder(_) = self.mode {
-            let mut left = tape
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| !state.taken.contains(i));
-            let found = left.find(|(_, exchange)| super::redact::same(&exchange.asked, asked));
-            let (at, exchange) = found.ok_or_else(|| TransportError::NotRecorded(asked.line()))?;
+        if let Mode::ReplayInAnyOrder(_) = self.mode
+            && !state.strayed
+        {
+            let mut looks = state.looks;
+            let found = {
+                let left = || (0..tape.len()).filter(|at| !state.taken.contains(at));
+                let equal = left().find(|at| tape[*at].asked == *asked);
+                equal.or_else(|| {
+                    let mut alike = left().take_while(|_| {
+                        looks += 1;
+                        looks <= MAX_LOOKS
+                    });
+                    alike.find(|at| super::redact::same(&tape[*at].asked, asked))
+                })
+            };
+            state.looks = looks;
+            let Some(at) = found else {
+                // It cannot be followed any more, so the rest is not looked for.
+                state.strayed = true;
+                return Err(TransportError::NotRecorded(asked.line()));
+            };
             state.taken.insert(at);
             state.position += 1;
-            return Ok(exchange.clone());
+            return Ok(tape[at].clone());
         }
         match tape.get(state.position) {
             Some(exchange) if !state.strayed && super::redact::same(&exchange.asked, asked) => {
@@ -358,6 +373,27 @@ impl Session {
         self.state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Records an exchange. One that is more than evidence may hold is recorded as that.
+    fn record(&mut self, mut exchange: Exchange) -> &Exchange {
+        if !self.has_room_for(&exchange.reply) {
+            exchange.reply = Reply::Error(TransportError::TooLarge(MAX_WEIGHT));
+        }
+        self.now = self.now.max(exchange.end);
+        let at = self.recorded.len();
+        self.recorded.push(exchange);
+        &self.recorded[at]
+    }
+
+    /// Whether a part of the evidence fits; it is counted if it does.
+    fn has_room_for(&mut self, part: &impl Serialize) -> bool {
+        let more = serde_json::to_vec(part).map_or(0, |json| weight(&json));
+        // After what does not fit nothing does: a check that missed something knows no more.
+        self.weight = self.weight.saturating_add(more);
+        self.weight <= MAX_WEIGHT
     }
 }
 
@@ -413,13 +449,14 @@ impl Watch<'_> {
                 let left = Duration::from_millis(self.until.saturating_sub(open.door.now_ms()));
                 let wall = open.door.clock().to_wall(left);
                 match tokio::time::timeout(wall, open.lines.recv()).await {
-                    Ok(Some(line)) => {
+                    Ok(Some(line)) if self.session.state().has_room_for(&line) => {
                         let at = open.door.now_ms();
                         self.session.advance(at);
                         open.taken.push((at, line.clone()));
                         return Some(line);
                     }
-                    Ok(None) => open.ended = Ended::Closed,
+                    // What does not fit is as if the server had closed; the next request says why.
+                    Ok(_) => open.ended = Ended::Closed,
                     Err(_) => open.ended = Ended::Deadline,
                 }
                 self.finish();

@@ -182,7 +182,7 @@ async fn delete_all(cx: &Cx, kind: &Kind) {
 
 /// Waits until the run's own namespace has no pods: one that still holds some waits for the longest of them.
 async fn until_no_pods(cx: &Cx, mut told: HashSet<String>) {
-    let until = cx.now_ms() + 20_000;
+    let until = cx.now_ms().saturating_add(20_000);
     while stop_pods(cx, &mut told).await == Ok(false) && cx.now_ms() < until {
         cx.pause(Duration::from_millis(300)).await;
     }

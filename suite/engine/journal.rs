@@ -18,6 +18,8 @@ use crate::{
 
 /// The folder of an unfinished run, inside its result folder.
 const JOURNAL: &str = "journal";
+/// The largest file of a journal that is read, in bytes.
+const MAX_FILE: u64 = 256 << 20;
 
 /// The digest of the configuration, in the journal's folder.
 const CONFIGURATION: &str = "configuration.sha256";
@@ -47,7 +49,7 @@ impl Journal {
         let dir = out.join(JOURNAL);
         fs::create_dir_all(&dir)?;
         let path = dir.join("results.ndjson");
-        let cut_off = fs::read(&path).is_ok_and(|b| b.last().is_some_and(|last| *last != b'\n'));
+        let cut_off = read(&path).is_ok_and(|b| b.last().is_some_and(|last| *last != b'\n'));
         let mut results = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -61,10 +63,11 @@ impl Journal {
 
     /// The results that an interrupted run left. A last line that was cut off is dropped.
     pub(super) fn lines(out: &Path) -> io::Result<Vec<Line>> {
-        let text = fs::read_to_string(out.join(JOURNAL).join("results.ndjson"))?;
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
+        // As bytes: a line may have been cut off within a character.
+        let bytes = read(&out.join(JOURNAL).join("results.ndjson"))?;
+        Ok(bytes
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
             .collect())
     }
 
@@ -89,8 +92,8 @@ impl Journal {
 
     /// The context of an interrupted run.
     pub(super) fn read_context(out: &Path) -> io::Result<RunContext> {
-        let text = fs::read_to_string(out.join(JOURNAL).join("evidence/run.json"))?;
-        serde_json::from_str(&text).map_err(io::Error::other)
+        let bytes = read(&out.join(JOURNAL).join("evidence/run.json"))?;
+        serde_json::from_slice(&bytes).map_err(io::Error::other)
     }
 
     /// Writes what an earlier run recorded, to the byte.
@@ -141,7 +144,7 @@ impl Journal {
         let temporary = out.join(format!("{EVIDENCE_FILE}.tmp"));
         let mut tar = tar::Builder::new(gzip(fs::File::create(&temporary)?));
         for (name, path) in names {
-            append(&mut tar, &name, &fs::read(path)?)?;
+            append(&mut tar, &name, &read(&path)?)?;
         }
         tar.into_inner()?.finish()?.sync_all()?;
         fs::rename(temporary, out.join(EVIDENCE_FILE))
@@ -178,6 +181,16 @@ pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = serde_json::to_vec(value).unwrap_or_default();
     bytes.push(b'\n');
     bytes
+}
+
+/// Reads a file of a journal, which may lie in a folder that somebody else made.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let meta = fs::symlink_metadata(path)?;
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        let what = format!("{} is no file of a journal", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    fs::read(path)
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -217,8 +230,9 @@ mod tests {
         write("katib/a/first");
         let path = out.path().join("journal/results.ndjson");
         let mut text = fs::read_to_string(&path).unwrap();
-        text.push_str("{\"check\":{\"id\":\"katib/a/cut");
-        fs::write(&path, text).unwrap();
+        text.push_str("{\"check\":{\"id\":\"katib/a/ä");
+        // Within the last character.
+        fs::write(&path, &text.as_bytes()[..text.len() - 1]).unwrap();
         write("katib/a/second");
         let ids: Vec<String> = Journal::lines(out.path())
             .unwrap()

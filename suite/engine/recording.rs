@@ -3,15 +3,22 @@
 use std::{collections::BTreeMap, io::Read, path::Path, sync::Arc};
 
 use super::{Replay, journal};
-use crate::{checks::RunContext, cluster::Evidence, digest::sha256};
+use crate::{
+    checks::RunContext,
+    cluster::{Evidence, exchange::weight},
+    digest::sha256,
+    outcome::shorten,
+};
 
 /// Bounds on an archive of evidence, which may come from anybody. A run of 200 checks on a real cluster makes 400
 /// entries, 8 MB and less than a million values.
 const MAX_ENTRIES: usize = 5_000;
-const MAX_UNPACKED: u64 = 96 << 20;
-const MAX_ENTRY: u64 = 32 << 20;
+const MAX_PACKED: u64 = 8 << 20;
+const MAX_UNPACKED: u64 = 40 << 20;
 /// A value of JSON in memory is many times what it is in the file, if it is small.
-const MAX_VALUES: usize = 3_000_000;
+const MAX_IN_MEMORY: usize = 144 << 20;
+/// The most exchanges in one entry.
+const MAX_EXCHANGES: usize = 5_000;
 
 /// The evidence of a run, in its result folder.
 pub const EVIDENCE_FILE: &str = "evidence.tar.gz";
@@ -56,6 +63,12 @@ pub enum RecordingError {
 impl Recording {
     /// Reads an `evidence.tar.gz`.
     pub fn read(path: &Path) -> Result<Self, RecordingError> {
+        // A link could lead anywhere, and a pipe be waited for without end.
+        if !std::fs::symlink_metadata(path)?.is_file() {
+            return Err(RecordingError::NotAsPacked(
+                "it is not a regular file".to_owned(),
+            ));
+        }
         Self::unpack(std::fs::File::open(path)?)
     }
 
@@ -65,8 +78,13 @@ impl Recording {
         let mut packed = Vec::new();
         reader
             .by_ref()
-            .take(MAX_UNPACKED)
+            .take(MAX_PACKED + 1)
             .read_to_end(&mut packed)?;
+        if packed.len() as u64 > MAX_PACKED {
+            return Err(RecordingError::TooLarge(format!(
+                "more than {MAX_PACKED} bytes"
+            )));
+        }
         let mut gzip = flate2::bufread::GzDecoder::new(packed.as_slice());
         let mut unpacked = Vec::new();
         gzip.by_ref()
@@ -116,7 +134,7 @@ impl Recording {
         let mut archive = tar::Archive::new(bytes);
         let mut packed = Compared(bytes);
         let mut again = tar::Builder::new(&mut packed);
-        let mut values = 0;
+        let mut in_memory = 0;
         let mut context = None;
         let mut evidence = BTreeMap::new();
         let mut digests = BTreeMap::<String, String>::new();
@@ -124,7 +142,7 @@ impl Recording {
             let mut entry = entry?;
             let name = entry.path()?.to_string_lossy().into_owned();
             let bad = |why: String| RecordingError::Entry {
-                name: name.clone(),
+                name: shorten(&name, 200),
                 why,
             };
             if index >= MAX_ENTRIES {
@@ -135,21 +153,18 @@ impl Recording {
             if entry.header().entry_type() != tar::EntryType::Regular || !is_plain(&name) {
                 return Err(bad("it is not a plain file inside the archive".to_owned()));
             }
-            if entry.size() > MAX_ENTRY {
+            if entry.size() > bytes.len() as u64 {
                 return Err(RecordingError::TooLarge(format!(
                     "`{name}` has {} bytes",
                     entry.size()
                 )));
             }
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(entry.size() as usize);
             entry.read_to_end(&mut bytes)?;
-            values += bytes
-                .iter()
-                .filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{'))
-                .count();
-            if values > MAX_VALUES {
+            in_memory += weight(&bytes);
+            if in_memory > MAX_IN_MEMORY {
                 return Err(RecordingError::TooLarge(format!(
-                    "more than {MAX_VALUES} values"
+                    "it takes more than {MAX_IN_MEMORY} bytes once it is read"
                 )));
             }
             let earlier = digests.last_key_value().map(|(last, _)| last.as_str());
@@ -166,6 +181,11 @@ impl Recording {
             } else {
                 let one: Evidence =
                     serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+                if one.exchanges.len() + one.collected.len() > MAX_EXCHANGES {
+                    return Err(RecordingError::TooLarge(format!(
+                        "`{name}` has more than {MAX_EXCHANGES} exchanges"
+                    )));
+                }
                 if name != Evidence::path(&one.id, one.attempt) {
                     return Err(bad(format!(
                         "it holds the evidence of `{}`, attempt {}",

@@ -1026,7 +1026,7 @@ impl Kept {
             checks,
             setups,
             again,
-            attempt: attempt + 1,
+            attempt: attempt.saturating_add(1),
             configuration,
         })
     }

@@ -389,9 +389,10 @@ impl Totals {
         }
     }
 
-    /// The number of all.
+    /// The number of all. What a file says they are may be beyond all numbers.
     pub fn all(&self) -> u32 {
-        self.passed + self.failed + self.not_applicable + self.could_not_run
+        let outcomes = Outcome::ALL.into_iter();
+        outcomes.fold(0, |all, outcome| all.saturating_add(self.of(outcome)))
     }
 
     /// Counts one more.
@@ -410,10 +411,10 @@ impl std::ops::Add for Totals {
 
     fn add(self, other: Self) -> Self {
         Self {
-            passed: self.passed + other.passed,
-            failed: self.failed + other.failed,
-            not_applicable: self.not_applicable + other.not_applicable,
-            could_not_run: self.could_not_run + other.could_not_run,
+            passed: self.passed.saturating_add(other.passed),
+            failed: self.failed.saturating_add(other.failed),
+            not_applicable: self.not_applicable.saturating_add(other.not_applicable),
+            could_not_run: self.could_not_run.saturating_add(other.could_not_run),
         }
     }
 }

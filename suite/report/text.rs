@@ -35,6 +35,23 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// A text of JSON in which no character acts: those that JSON lets stand in texts are written as its escapes.
+pub fn json_printable(json: &str) -> Cow<'_, str> {
+    if !json.contains(acts) {
+        return json.into();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if acts(c) {
+            // None of them needs more than four digits.
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
 /// [`printable`], and on one line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     let text = printable(text);
@@ -120,6 +137,11 @@ mod tests {
             assert_eq!(printable(&c.to_string()), c.escape_unicode().to_string());
         }
         assert_eq!(one_line("a\tb\nc\u{7}"), "a\\tb\\nc\\u{7}");
+        let json = serde_json::to_string("\u{9b}\u{7f}\u{202e}\u{ffff}ä\0").unwrap();
+        assert_eq!(
+            json_printable(&json),
+            r#""\u009b\u007f\u202e\uffffä\u0000""#
+        );
     }
 
     #[test]

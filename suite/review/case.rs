@@ -1,5 +1,6 @@
 //! An opened submission with everything that its rules look at, and what a rule is.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::open::Opened;
@@ -17,6 +18,9 @@ use crate::spec::{Program, Requirement, Specs};
 const MAX_SENTENCES: usize = 5;
 /// The longest sentence, in characters.
 const MAX_SENTENCE: usize = 1200;
+
+/// The most patterns that a plan is made with.
+const MAX_PATTERNS: usize = 1000;
 
 /// One rule that a submission is held to.
 pub(super) struct Rule {
@@ -115,13 +119,24 @@ impl<'a> Case<'a> {
         let image = last_attempt_at(&recording, checks::IMAGE.id);
         let image = replay.value(&checks::IMAGE, image).await.ok();
         let mut replayed = Vec::new();
+        // What is named twice is refused, and not executed as often as somebody likes.
+        let mut seen = BTreeSet::new();
+        let mut first = |place: Option<&model::Evidence>| {
+            place.is_none_or(|place| seen.insert(place.path.clone()))
+        };
         for setup in &results.setups {
-            replayed.push((setup.id.clone(), replay.judge_setup(setup).await));
+            if first(setup.evidence.as_ref()) {
+                replayed.push((setup.id.clone(), replay.judge_setup(setup).await));
+            }
         }
         for check in &results.checks {
-            replayed.push((check.id.clone(), replay.judge(check).await));
+            if first(check.evidence.as_ref()) {
+                replayed.push((check.id.clone(), replay.judge(check).await));
+            }
             for attempt in &check.attempts {
-                replayed.push((check.id.clone(), replay.judge_attempt(check, attempt).await));
+                if first(attempt.evidence.as_ref()) {
+                    replayed.push((check.id.clone(), replay.judge_attempt(check, attempt).await));
+                }
             }
         }
         Self {
@@ -234,6 +249,12 @@ impl<'a> Entry<'a> {
 
 fn plan(specs: &Specs, results: &Results) -> Result<Plan, String> {
     let run = &results.run;
+    // Each is held against each requirement.
+    if run.selection.only.len() + run.selection.skip.len() > MAX_PATTERNS {
+        return Err(format!(
+            "`--only` and `--skip` are given more than {MAX_PATTERNS} times"
+        ));
+    }
     let profile = specs.profile(&run.profile).map_err(|e| e.to_string())?;
     let release = specs.release(&run.release).map_err(|e| e.to_string())?;
     Plan::new(

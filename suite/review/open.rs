@@ -22,12 +22,17 @@ const LIMITS: [(&str, u64); 8] = [
     (RESULTS_FILE, 8 << 20),
     (JUNIT_FILE, 8 << 20),
     (HTML_FILE, 8 << 20),
-    (EVIDENCE_FILE, 32 << 20),
+    (EVIDENCE_FILE, 8 << 20),
     (PRODUCT_FILE, MAX_PRODUCT_BYTES),
     (KEY_FILE, 4 << 10),
     (ATTESTATION_FILE, folder::MAX_ATTESTATION_BYTES),
     (TRUSTED_ROOT_FILE, TRUSTED_ROOT.len() as u64),
 ];
+
+/// The longest line of `results.json`, in bytes: every text in it is bounded, and stands on a line of its own.
+const MAX_LINE: usize = 128 << 10;
+/// The most lines of it. A run of 200 checks leaves 4,000.
+const MAX_LINES: usize = 50_000;
 
 /// A folder that is being opened.
 pub(super) struct Opening<'a> {
@@ -201,7 +206,8 @@ impl Opening<'_> {
     }
 }
 
-fn limit(name: &str) -> u64 {
+/// The most bytes that are read of a file of a submission.
+pub(super) fn limit(name: &str) -> u64 {
     let known = LIMITS.iter().find(|(known, _)| *known == name);
     known.map_or(0, |(_, limit)| *limit)
 }
@@ -369,6 +375,14 @@ fn suite_version(opening: &mut Opening) -> Pass {
 
 fn results_form(opening: &mut Opening) -> Pass {
     let bytes = opening.read(RESULTS_FILE)?;
+    let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    if let Some((at, line)) = lines.find(|(at, line)| *at > MAX_LINES || line.len() > MAX_LINE) {
+        return Err(no(format!(
+            "`{RESULTS_FILE}` is larger than any run makes it: line {} has {} bytes",
+            at + 1,
+            line.len()
+        )));
+    }
     let results = Results::parse(&bytes, Path::new(RESULTS_FILE)).map_err(no)?;
     if results.to_json().as_bytes() != bytes {
         return Err(no(format!(

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::open::limit;
 use super::{Options, Review, Verdict, review};
 use crate::seal::PrivateKey;
-use crate::seal::folder::{self, FolderError, KEY_FILE, MAX_FILE_BYTES, RESULT_FILES, SignError};
+use crate::seal::folder::{self, FolderError, KEY_FILE, RESULT_FILES, SignError};
 use crate::seal::product::{MAX_PRODUCT_BYTES, PRODUCT_FILE, Product, ProductError};
 
 /// Why there is no submission.
@@ -99,7 +100,7 @@ async fn make(
         std::fs::write(&path, bytes).map_err(|error| SubmitError::Write { path, error })
     };
     for name in RESULT_FILES {
-        put(name, &folder::read(results, name, MAX_FILE_BYTES)?)?;
+        put(name, &folder::read(results, name, limit(name))?)?;
     }
     put(
         PRODUCT_FILE,

@@ -49,8 +49,22 @@ pub enum SpecError {
         what: String,
     },
     /// The files were read, and these things are wrong in them.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    #[error("{}", told(.0))]
     Invalid(Vec<Problem>),
+}
+
+/// What is wrong, as much of it as a person reads.
+fn told(problems: &[Problem]) -> String {
+    const MOST: usize = 50;
+    let mut told: Vec<String> = problems
+        .iter()
+        .take(MOST)
+        .map(ToString::to_string)
+        .collect();
+    if problems.len() > MOST {
+        told.push(format!("and {} more", problems.len() - MOST));
+    }
+    told.join("\n")
 }
 
 /// One thing that is wrong in a file of specs. Its text is `FILE:LINE:COLUMN: MESSAGE` and the line itself.
@@ -145,6 +159,14 @@ pub(super) fn from_dir(dir: &Path) -> Result<Specs, SpecError> {
 fn read(path: PathBuf) -> Result<(String, Vec<u8>), SpecError> {
     let mut content = Vec::new();
     // One byte more than is allowed tells a file that is too large from one that just fits, whatever its kind.
+    // A pipe would be waited for without end.
+    let regular = std::fs::metadata(&path).is_ok_and(|meta| meta.is_file());
+    if path.exists() && !regular {
+        return Err(SpecError::TooLarge {
+            path,
+            what: "no file's content".to_owned(),
+        });
+    }
     let read = std::fs::File::open(&path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut content));
     match read {

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// Gives mutated input to a reader for as long as `HOSTILE_SECONDS` says, and says how often that was.
 pub fn fuzz<S: Strategy>(name: &str, input: S, test: impl Fn(S::Value) -> TestCaseResult) {
     let seconds = std::env::var("HOSTILE_SECONDS").ok();
-    let seconds = seconds.and_then(|s| s.parse().ok()).unwrap_or(1.0);
+    let seconds = seconds.and_then(|s| s.parse().ok()).unwrap_or(0.3);
     let began = Instant::now();
     let cases = std::cell::Cell::new(0_u64);
     while began.elapsed() < Duration::from_secs_f64(seconds) {
@@ -43,7 +43,7 @@ pub fn quickly<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, TestCaseErr
     let began = Instant::now();
     let done = work();
     let took = began.elapsed();
-    prop_assert!(took < Duration::from_secs(20), "{what} took {took:?}");
+    prop_assert!(took < Duration::from_secs(120), "{what} took {took:?}");
     Ok(done)
 }
 
