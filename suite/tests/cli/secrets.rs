@@ -764,6 +764,34 @@ async fn an_interrupted_run_tells_nothing() {
     scene.tells_nothing(&said, &[BEARER, PROXY, COOKIE, LITERAL, URL]);
 }
 
+/// A controller is found on whatever page of a large cluster's Deployments it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_read_to_their_end() {
+    let scene = Scene::new(false, &token()).await;
+    for number in 0..260 {
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": format!("neighbour-{number}"), "namespace": "default"},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}},
+                     "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}}});
+        scene
+            .reference
+            .world
+            .create(deployment)
+            .await
+            .expect("is created");
+    }
+    let said = scene.run(&[]).await.exits(0);
+    assert!(said.err.contains("notebooks v1.10.0"), "{}", said.err);
+    let traffic = scene.front.seen();
+    assert!(
+        contains(&traffic, b"limit=250&continue="),
+        "one page was enough"
+    );
+    for (name, bytes) in everything(&scene.dir.path().join("out")) {
+        assert!(!contains(&bytes, b"neighbour-"), "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_be_reached_is_named_without_its_password() {
     let dir = folder();

@@ -256,3 +256,38 @@ fn a_proxy_of_the_environment_is_not_between_us_and_this_machine() {
     .expect("starts");
     assert_eq!(crate::Said::from(said).exits(0).out, "conformant\n");
 }
+
+#[test]
+fn a_server_that_says_more_than_is_read() {
+    let dir = folder();
+    let answer = |body: &str| -> &'static str {
+        Box::leak(
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            )
+            .into_boxed_str(),
+        )
+    };
+    let long = format!(r#"{{"gitVersion": "{}"}}"#, "v".repeat(9 << 20));
+    let endless = r#"{"kind": "List", "items": [], "metadata": {"continue": "more"}}"#;
+    for (name, body, hint) in [
+        (
+            "long",
+            long.as_str(),
+            "the answer is larger than 8388608 bytes",
+        ),
+        ("endless", endless, "the list has more than 64 pages"),
+    ] {
+        let server = answering(answer(body));
+        let config = kubeconfig(dir.path(), name, &format!("http://{server}"));
+        says(
+            dir.path(),
+            &config,
+            &[
+                "says more than the suite reads: GET kubernetes /version",
+                hint,
+            ],
+        );
+    }
+}
