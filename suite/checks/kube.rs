@@ -446,9 +446,14 @@ impl Cx {
         }
         items(&pod["status"], "conditions")
             .find(|c| {
+                // A volume that does not exist says nothing of room: some models have none on purpose.
+                let volume = c["message"]
+                    .as_str()
+                    .is_some_and(|m| m.contains("\" not found"));
                 c["type"] == "PodScheduled"
                     && c["status"] == "False"
                     && c["reason"] == "Unschedulable"
+                    && !volume
             })
             .map(|c| {
                 let why = c["message"].as_str().unwrap_or_default();
