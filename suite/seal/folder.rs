@@ -462,6 +462,58 @@ mod tests {
     }
 
     #[test]
+    fn a_result_signed_by_cosign_verifies_as_ours_does() {
+        let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/cosign/result");
+        let key = PublicKey::read(&vectors.join("key.pub")).unwrap();
+        let by = |attestation: &str, files: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            let copy = |from: &str, to: &str| {
+                fs::copy(vectors.join(from), folder.path().join(to)).unwrap();
+            };
+            copy(attestation, ATTESTATION_FILE);
+            for name in files {
+                copy(name, name);
+            }
+            folder
+        };
+        let signed = |attestation| by(attestation, &RESULT_FILES);
+        for attestation in [
+            "ours.sigstore.json",
+            "statement.cosign-2.sigstore.json",
+            "statement.cosign-3.sigstore.json",
+        ] {
+            let folder = signed(attestation);
+            let verified = verify(folder.path(), &key).expect(attestation);
+            let names: Vec<_> = verified.files.iter().map(|f| f.name.as_str()).collect();
+            assert_eq!(names, RESULT_FILES, "{attestation}");
+            // Cosign keeps the bytes of a statement that it is given.
+            let ours = verify(signed("ours.sigstore.json").path(), &key).unwrap();
+            assert_eq!(verified.payload, ours.payload, "{attestation}");
+
+            for name in RESULT_FILES {
+                let path = folder.path().join(name);
+                let good = fs::read(&path).unwrap();
+                fs::write(&path, [&good[..], b" "].concat()).unwrap();
+                let error = verify(folder.path(), &key).unwrap_err();
+                assert!(matches!(error, VerifyError::Changed { .. }), "{error}");
+                fs::write(&path, good).unwrap();
+            }
+            let error = verify(folder.path(), &public()).unwrap_err();
+            assert!(matches!(error, VerifyError::Attestation(_)), "{error}");
+        }
+        for attestation in [
+            "predicate.cosign-2.sigstore.json",
+            "predicate.cosign-3.sigstore.json",
+        ] {
+            // Of one file, as cosign attests it by itself: that one verifies, and no other beside it.
+            let folder = by(attestation, &[RESULTS_FILE]);
+            assert_eq!(verify(folder.path(), &key).unwrap().files.len(), 1);
+            let error = verify(signed(attestation).path(), &key).unwrap_err();
+            assert!(matches!(error, VerifyError::Unexpected(_)), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_not_there_is_not_signed_but_results_must_be() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(
