@@ -1014,7 +1014,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The gzip of so many zeros, without compressing each of them.
-fn zeros(bytes: u64) -> Vec<u8> {
+pub fn zeros(bytes: u64) -> Vec<u8> {
     const PART: usize = 4 << 20;
     let mut compress = Compress::new(Compression::best(), false);
     let mut part = Vec::with_capacity(1 << 20);
