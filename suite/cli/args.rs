@@ -142,7 +142,8 @@ pub(super) struct RunArgs {
     pub out: Option<PathBuf>,
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Go on with the interrupted run in this folder, with the requirements and limits that it was begun with
+    /// Go on with the interrupted run in this folder, with the requirements and limits that it was begun with; a
+    /// configuration, which is not kept, is given again with --config
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "profile", "release", "only", "skip", "timeout", "registry", "fault"])]
     pub resume: Option<PathBuf>,
 }

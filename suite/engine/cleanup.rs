@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures::{future::join_all, join};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     checks::{self, Cx},
@@ -190,7 +190,20 @@ async fn until_no_pods(cx: &Cx, mut told: HashSet<String>) {
 
 /// Ends the pods of the run's own namespace that were not told yet; says whether none is left.
 async fn stop_pods(cx: &Cx, told: &mut HashSet<String>) -> Outcome<bool> {
-    let pods = cx.list(&POD, "").await?;
+    let list = Request::new(Endpoint::Kubernetes, "GET", POD.path(cx.namespace()));
+    // What they were is in the evidence of what made them.
+    let list = list.keep(|pod| {
+        let metadata = &pod["metadata"];
+        json!({"metadata": {"name": metadata["name"], "uid": metadata["uid"]}})
+    });
+    let answer = cx.kube(list).await?;
+    if !answer.is_success() {
+        return Err(Stop::CouldNotRun(
+            CouldNotRun::ApiServer,
+            format!("the listing of pods: {}", answer.summary()),
+        ));
+    }
+    let pods: Vec<&Value> = items(answer.json(), "items").collect();
     let requests = pods
         .iter()
         .filter(|pod| told.insert(pod["metadata"]["uid"].to_string()))
@@ -199,7 +212,7 @@ async fn stop_pods(cx: &Cx, told: &mut HashSet<String>) -> Outcome<bool> {
                 "{}?gracePeriodSeconds=1",
                 POD.object_path(cx.namespace(), name_of(pod))
             );
-            Request::new(Endpoint::Kubernetes, "DELETE", path)
+            Request::new(Endpoint::Kubernetes, "DELETE", path).keep(|_| Value::Null)
         })
         .collect();
     // One that is gone meanwhile is what we want.

@@ -1073,7 +1073,8 @@ impl Kept {
         }
         if redactor.text(&options.image) != self.context.image {
             if self.context.image.contains(REDACTED) {
-                let error = "its image is not named in it; give the same --registry again";
+                let error = "`redact` took the name of its image out of it, so that it cannot be gone on with; start another \
+                             with `kfconform run`";
                 return Err(EngineError::resume(options, error.to_owned()));
             }
             options.image.clone_from(&self.context.image);
