@@ -599,6 +599,18 @@ mod tests {
         assert_eq!(session.now_ms(), 90);
     }
 
+    #[test]
+    fn what_is_more_than_evidence_holds_is_recorded_as_that() {
+        let mut state = State::default();
+        let lists = json!(vec![json!([]); 100_000]);
+        let mut record = || state.record(answered("/a", 1, lists.clone())).reply.clone();
+        assert!(matches!(record(), Reply::Answer(_)));
+        let too_large = Reply::Error(TransportError::TooLarge(MAX_WEIGHT));
+        assert!((0..10).map(|_| record()).any(|reply| reply == too_large));
+        // A check that missed something knows no more.
+        assert!(!state.has_room_for(&json!(1)));
+    }
+
     #[tokio::test]
     async fn nothing_is_sent_after_the_deadline() {
         let session = Session::replay(&evidence(vec![

@@ -704,7 +704,7 @@ fn located(file: &File, at: Option<(usize, usize)>, message: String) -> Problem 
         file: file.shown.clone(),
         at,
         line,
-        message,
+        message: shorten(&message, MAX_MESSAGE),
     }
 }
 
