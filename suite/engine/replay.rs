@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Recording, cleanup, own_namespace_of};
+use super::{Recording, cleanup, own_namespace_of, space};
 use crate::{
     checks::{self, Cx, Setup, SetupResult},
     cluster::{Config, Evidence, Facts, Session},
@@ -213,6 +213,25 @@ impl<'a> Replay<'a> {
         Ok(facts)
     }
 
+    /// Makes the namespace again as it was recorded.
+    pub async fn namespace(&self, attempt: u32) -> Outcome {
+        let session = self.of_the_run("run/namespace", attempt)?;
+        let cx = Cx::new(
+            session,
+            Arc::clone(&self.recording.context),
+            BTreeMap::new(),
+        );
+        // A Profile's owner is never recorded, so that any may stand there.
+        let (_, prepared) = space::prepare(&cx, attempt > 1, !self.owns_namespace(), None).await;
+        prepared.and_then(|()| all_used(&cx.session))
+    }
+
+    /// Whether the run made its namespace itself.
+    fn owns_namespace(&self) -> bool {
+        let context = &self.recording.context;
+        context.namespace == own_namespace_of(&context.id)
+    }
+
     /// Cleans up again as it was recorded: what was left.
     pub async fn leftovers(&self, attempt: u32) -> Outcome<Vec<String>> {
         let session = self.of_the_run("run/cleanup", attempt)?.in_any_order();
@@ -221,8 +240,7 @@ impl<'a> Replay<'a> {
             Arc::clone(&self.recording.context),
             BTreeMap::new(),
         );
-        let own = self.recording.context.namespace == own_namespace_of(&self.recording.context.id);
-        let left = cleanup::clean(&cx, own).await;
+        let left = cleanup::clean(&cx, self.owns_namespace()).await;
         all_used(&cx.session)?;
         Ok(left)
     }

@@ -467,35 +467,12 @@ async fn follow(
     let session = Session::live(Arc::clone(&door), "run/namespace", attempt, limit);
     let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
     let own_namespace = options.config.namespace.is_none();
-    // Whether there may be something to remove.
-    let mut made = true;
-    let there = resumed.is_some()
-        && cx
-            .get(&cluster::kinds::NAMESPACE, cx.namespace())
-            .await
-            .is_ok_and(|n| n.is_some());
-    let prepared = if there {
-        Ok(())
-    } else {
-        let prepare = async {
-            let created =
-                space::create(&cx, !own_namespace, options.config.profile_owner.as_deref()).await;
-            if let Err(stop) = created {
-                // Of any other answer nobody knows whether it made something.
-                let refused = matches!(stop, Stop::CouldNotRun(CouldNotRun::NoPermission, _));
-                return (!(refused && own_namespace), Err(stop));
-            }
-            (true, space::usable(&cx, !own_namespace).await)
-        };
-        tokio::select! {
-            (may_be_there, prepared) = prepare => {
-                made = may_be_there || resumed.is_some();
-                prepared
-            }
-            () = stopped(&mut interrupt) => Ok(()),
-        }
-    }
-    .map_err(space::not_prepared);
+    let owner = options.config.profile_owner.as_deref();
+    let (made, prepared) = tokio::select! {
+        prepared = space::prepare(&cx, resumed.is_some(), !own_namespace, owner) => prepared,
+        // There may be something to remove.
+        () = stopped(&mut interrupt) => (true, Ok(())),
+    };
     let evidence = cx.session.evidence(&id, Vec::new());
     let prepared = prepared.and(
         shop.record(&evidence)

@@ -22,8 +22,28 @@ fn labels(run: &str) -> Value {
     })
 }
 
+/// Makes the namespace of a run ready for pods, unless a run that goes on finds it there. The first value: whether there
+/// may be something to remove. No failure says anything of the components under test.
+pub(super) async fn prepare(
+    cx: &Cx,
+    goes_on: bool,
+    configured: bool,
+    owner: Option<&str>,
+) -> (bool, Outcome) {
+    if goes_on && let Ok(Some(_)) = cx.get(&NAMESPACE, cx.namespace()).await {
+        return (true, Ok(()));
+    }
+    if let Err(stop) = create(cx, configured, owner).await {
+        // Of any other answer nobody knows whether it made something.
+        let refused = matches!(stop, Stop::CouldNotRun(CouldNotRun::NoPermission, _));
+        return (goes_on || configured || !refused, Err(not_prepared(stop)));
+    }
+    let usable = usable(cx, configured).await;
+    (true, usable.map_err(not_prepared))
+}
+
 /// Asks for the namespace of a run, or looks at the one that was configured.
-pub(super) async fn create(cx: &Cx, configured: bool, owner: Option<&str>) -> Outcome {
+async fn create(cx: &Cx, configured: bool, owner: Option<&str>) -> Outcome {
     let name = cx.namespace();
     if configured {
         ensure!(
@@ -51,7 +71,7 @@ pub(super) async fn create(cx: &Cx, configured: bool, owner: Option<&str>) -> Ou
 }
 
 /// Waits until pods can be made in the namespace of a run.
-pub(super) async fn usable(cx: &Cx, configured: bool) -> Outcome {
+async fn usable(cx: &Cx, configured: bool) -> Outcome {
     if configured {
         return Ok(());
     }
@@ -70,8 +90,7 @@ pub(super) async fn usable(cx: &Cx, configured: bool) -> Outcome {
     Ok(())
 }
 
-/// A failure to make the namespace says nothing about the components under test.
-pub(super) fn not_prepared(stop: Stop) -> Stop {
+fn not_prepared(stop: Stop) -> Stop {
     match stop {
         Stop::Failed(failure) => {
             let seen = failure

@@ -89,6 +89,8 @@ pub(super) struct Case<'a> {
     pub plan: Result<Plan, String>,
     /// What was found on the cluster, looked at again.
     pub facts: Result<Facts, String>,
+    /// Whether the namespace was made, for each attempt that checked something in it.
+    pub namespaces: Vec<Result<(), String>>,
     /// What was left behind, looked at again.
     pub leftovers: Result<Vec<String>, String>,
     /// The image's id, as its set-up saw it again.
@@ -116,6 +118,11 @@ impl<'a> Case<'a> {
         let replay = recording.replay();
         let facts = replay.facts(attempt).await;
         let leftovers = replay.leftovers(attempt).await;
+        let mut namespaces = Vec::new();
+        for attempt in checked_in(&recording) {
+            let made = replay.namespace(attempt).await;
+            namespaces.push(made.map_err(|stop| format!("attempt {attempt}: {}", stop.message())));
+        }
         let image = last_attempt_at(&recording, checks::IMAGE.id);
         let image = replay.value(&checks::IMAGE, image).await.ok();
         let mut replayed = Vec::new();
@@ -153,6 +160,7 @@ impl<'a> Case<'a> {
             place: options.place.clone().unwrap_or(folder),
             plan,
             facts: facts.map_err(|stop| stop.message().to_owned()),
+            namespaces,
             leftovers: leftovers.map_err(|stop| stop.message().to_owned()),
             image: image
                 .and_then(|value| value["imageID"].as_str().map(ToOwned::to_owned))
@@ -270,6 +278,13 @@ fn plan(specs: &Specs, results: &Results) -> Result<Plan, String> {
 /// The last time that the run was begun or gone on with.
 pub(super) fn last_attempt(recording: &Recording) -> u32 {
     last_attempt_at(recording, "run/discovery")
+}
+
+/// The attempts in which there were checks or set-ups that asked for something.
+fn checked_in(recording: &Recording) -> BTreeSet<u32> {
+    let all = recording.evidence.values();
+    let checked = all.filter(|e| !e.id.starts_with("run/") && !e.exchanges.is_empty());
+    checked.map(|evidence| evidence.attempt).collect()
 }
 
 fn last_attempt_at(recording: &Recording, id: &str) -> u32 {

@@ -131,6 +131,11 @@ pub(super) const RULES: &[Rule] = &[
         images,
     ),
     rule(
+        "run/namespace",
+        "The namespace in which the checks ran was made as the evidence says",
+        namespaces,
+    ),
+    rule(
         "run/leftovers",
         "What was left behind follows from the evidence",
         leftovers,
@@ -629,6 +634,11 @@ fn images(case: &Case) -> Vec<String> {
     } else {
         vec!["the images are not those of the evidence".to_owned()]
     }
+}
+
+fn namespaces(case: &Case) -> Vec<String> {
+    let made = case.namespaces.iter().cloned();
+    made.filter_map(Result::err).collect()
 }
 
 fn leftovers(case: &Case) -> Vec<String> {

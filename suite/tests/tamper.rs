@@ -887,6 +887,36 @@ const KINDS: &[Kind] = &[
         });
     }),
     (
+        "a namespace that was refused",
+        "run/namespace",
+        "the run's namespace",
+        |f| {
+            let exchanges = &mut f.evidence("run/namespace").exchanges;
+            let Reply::Answer(answer) = &mut exchanges[0].reply else {
+                panic!("the namespace was asked for");
+            };
+            answer.status = 409;
+        },
+    ),
+    (
+        "a namespace that nobody asked for",
+        "run/namespace",
+        "the evidence does not hold",
+        |f| {
+            f.evidence("run/namespace").exchanges.remove(0);
+        },
+    ),
+    (
+        "more asked of the namespace",
+        "run/namespace",
+        "were not asked for again",
+        |f| {
+            let evidence = f.evidence("run/namespace");
+            let last = evidence.exchanges.last().expect("one").clone();
+            evidence.exchanges.push(last);
+        },
+    ),
+    (
         "an object left behind that is not",
         "run/leftovers",
         "left behind",
