@@ -111,13 +111,18 @@ impl Broom<'_> {
             }
             Err(stop) => Err(stop),
         };
+        // KServe's own clean-up deletes these. Two at once that ask for the same cannot be told apart in the evidence.
+        let kserve = cx.facts().components.contains_key("kserve");
+        let alone = MADE
+            .iter()
+            .filter(|kind| !kserve || **kind != INFERENCE_SERVICE);
         // Pods go before what owns them, which would start their grace time.
         let mut told = HashSet::new();
         let pods = stop_pods(cx, &mut told).await;
         join!(
             self.components(false),
             // What may not be listed or deleted goes with the namespace.
-            join_all(MADE.iter().map(|kind| delete_all(cx, kind))),
+            join_all(alone.map(|kind| delete_all(cx, kind))),
             async {
                 if pods == Ok(false) {
                     until_no_pods(cx, told).await;
