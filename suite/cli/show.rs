@@ -66,7 +66,8 @@ pub(super) fn list(args: &ListArgs) -> Done {
                 .filter_map(|r| r["id"].as_str())
                 .map(str::len)
                 .max()
-                .unwrap_or(0);
+                .unwrap_or(0)
+                .min(100);
             let mut text = String::new();
             for row in &rows {
                 let field = |key: &str| row[key].as_str().unwrap_or_default();

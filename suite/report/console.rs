@@ -145,11 +145,9 @@ fn with(results: &Results, outcome: Outcome) -> impl Iterator<Item = &CheckResul
 
 /// Component × level, and the sum of all. A level without checks has no row.
 fn table(results: &Results, style: Style) -> String {
-    let names = results
-        .totals
-        .keys()
-        .map(|name| one_line(name).into_owned());
-    let names: Vec<_> = names.collect();
+    let names = results.totals.keys();
+    // Results may be anybody's, and no text is padded to a width of more than 65,535.
+    let names: Vec<_> = names.map(|name| shorten(&one_line(name), 40)).collect();
     let wide = names
         .iter()
         .map(|n| n.chars().count())
@@ -426,6 +424,15 @@ mod tests {
         color: false,
         width: 80,
     };
+
+    #[test]
+    fn a_name_longer_than_any_line_is_cut() {
+        let mut results = sample::mixed();
+        let totals = results.totals[0];
+        results.totals.insert("n".repeat(1 << 17), totals);
+        let text = summary(&results, None, PLAIN);
+        assert!(text.contains("nnn…") && text.len() < 1 << 14);
+    }
 
     fn every_line(style: Style) -> String {
         let mut text = String::new();
