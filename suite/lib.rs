@@ -14,6 +14,7 @@ pub mod engine;
 pub mod fixtures;
 pub mod hurry;
 pub mod outcome;
+mod percent;
 pub mod reference;
 pub mod report;
 pub mod review;

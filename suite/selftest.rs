@@ -193,7 +193,7 @@ fn wrong_without_fault(results: &Results) -> Vec<String> {
     let mut wrong: Vec<String> = results
         .checks
         .iter()
-        .filter(|c| !matches!(c.outcome, Outcome::Passed | Outcome::NotApplicable))
+        .filter(|c| !c.outcome.is_settled())
         .map(|c| format!("{}: {}", c.id, c.message.as_deref().unwrap_or_default()))
         .collect();
     if wrong.is_empty() && results.verdict != Verdict::Conformant {

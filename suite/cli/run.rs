@@ -135,7 +135,6 @@ pub(super) fn rerun(args: &RerunArgs) -> Done {
     let config = config(&args.cluster)?;
     let mut options = RunOptions {
         target: target(&args.cluster),
-        timeouts: Timeouts::default(),
         config,
         jobs: args.jobs.into(),
         ..RunOptions::default()
@@ -321,13 +320,12 @@ fn report(
                     results.run.cluster_arguments()
                 ));
             }
-            let passed = |check: &model::CheckResult| {
-                matches!(
-                    check.outcome,
-                    model::Outcome::Passed | model::Outcome::NotApplicable
-                )
-            };
-            if results.run.complete && !results.checks.iter().all(passed) {
+            if results.run.complete
+                && !results
+                    .checks
+                    .iter()
+                    .all(|check| check.outcome.is_settled())
+            {
                 text.push_str(&format!(
                     "run again what did not pass:    kfconform rerun {folder}{}\n",
                     results.run.cluster_arguments()

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Answer, Config, Endpoint, Kind, Request, Session, TransportError, config::Access, kinds,
 };
+pub(crate) use crate::percent::escape;
 use crate::{
     digest::sha256,
     outcome::{CouldNotRun, Outcome, Stop, shorten},
@@ -810,20 +811,6 @@ fn tag(image: &str) -> Option<String> {
 /// A version out of a tag like `v0.16.0` or `0.15.2-rc1`.
 pub(crate) fn semver_of(tag: &str) -> Option<semver::Version> {
     semver::Version::parse(tag.trim_start_matches('v')).ok()
-}
-
-/// Percent-encodes all but unreserved characters, for a query's value or one segment of a path.
-pub(crate) fn escape(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes()
-        .fold(String::with_capacity(text.len()), |mut out, byte| {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                out.push(char::from(byte));
-            } else {
-                let _ = write!(out, "%{byte:02X}");
-            }
-            out
-        })
 }
 
 impl Kind {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,7 +29,7 @@ use super::{
     redact::Redactor,
     tunnel::Tunnel,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, percent::unescape};
 
 /// Which cluster to connect to.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +65,7 @@ pub struct Door {
     request_timeout: Duration,
     in_cluster: bool,
     /// What is secret is learnt as the run goes: tokens are made for it.
-    redactor: std::sync::RwLock<Redactor>,
+    redactor: std::sync::RwLock<Arc<Redactor>>,
     components: std::sync::RwLock<BTreeMap<String, Access>>,
     tunnels: Mutex<HashMap<String, Tunnel>>,
     /// Tokens of service accounts, each with the time from which a new one is asked for.
@@ -139,7 +140,7 @@ impl Door {
             run: options.run,
             request_timeout: options.request_timeout,
             in_cluster: config.in_cluster.unwrap_or(in_cluster),
-            redactor: std::sync::RwLock::new(redactor),
+            redactor: std::sync::RwLock::new(Arc::new(redactor)),
             components: std::sync::RwLock::new(BTreeMap::new()),
             tunnels: Mutex::new(HashMap::new()),
             tokens: Mutex::new(HashMap::new()),
@@ -170,7 +171,7 @@ impl Door {
     }
 
     /// What takes secrets out of all that is written of the run, as far as they are known by now.
-    pub(crate) fn redactor(&self) -> Redactor {
+    pub(crate) fn redactor(&self) -> Arc<Redactor> {
         self.redactor
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -178,10 +179,11 @@ impl Door {
     }
 
     fn learn(&self, secret: &str) {
-        self.redactor
+        let mut redactor = self
+            .redactor
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .learn(secret);
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        Arc::make_mut(&mut redactor).learn(secret);
     }
 
     /// A request as it may be recorded.
@@ -882,25 +884,10 @@ fn credentials(config: &kube::Config) -> Vec<String> {
             .and_then(|authority| authority.as_str().rsplit_once('@'));
         if let Some((user, _)) = user {
             let password = user.split_once(':').map_or(user, |(_, password)| password);
-            secrets.extend([user.to_owned(), password.to_owned(), unescaped(password)]);
+            secrets.extend([user.to_owned(), password.to_owned(), unescape(password)]);
         }
     }
     secrets
-}
-
-/// A percent-encoded text as it was.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, more @ ..] = rest {
-        let code = (*first == b'%')
-            .then(|| std::str::from_utf8(more.get(..2)?).ok())
-            .flatten()
-            .and_then(|code| u8::from_str_radix(code, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &more[2..] } else { more };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn kube_error(error: &kube::Error) -> TransportError {

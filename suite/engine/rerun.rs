@@ -7,7 +7,7 @@ use super::{
     journal::{Journal, Line},
     recording::EVIDENCE_FILE,
 };
-use crate::report::model::{self, Outcome, Results};
+use crate::report::model::{self, Results};
 
 /// Takes a result apart into an unfinished run in another folder, which lacks exactly what did not pass; a run that goes
 /// on there makes it again, with what came out before as an earlier attempt. The result itself stays as it is.
@@ -24,9 +24,8 @@ pub fn take_apart(result: &Path, out: &Path) -> Result<(), EngineError> {
             result.display()
         )));
     }
-    let passed = |outcome| matches!(outcome, Outcome::Passed | Outcome::NotApplicable);
     let checks = std::mem::take(&mut results.checks);
-    let (kept, again): (Vec<_>, Vec<_>) = checks.into_iter().partition(|c| passed(c.outcome));
+    let (kept, again): (Vec<_>, Vec<_>) = checks.into_iter().partition(|c| c.outcome.is_settled());
     if again.is_empty() {
         return Err(unusable("nothing in it is left to pass".to_owned()));
     }

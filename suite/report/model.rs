@@ -309,6 +309,11 @@ impl Outcome {
         Self::CouldNotRun,
     ];
 
+    /// Whether nothing is left to pass: it did, or does not concern the cluster.
+    pub fn is_settled(self) -> bool {
+        matches!(self, Self::Passed | Self::NotApplicable)
+    }
+
     /// The word in files and on the console.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use common::{PLACE, PRODUCT};
 use jiff::{Timestamp, ToSpan};
 use kfconform::checks::RunContext;
 use kfconform::cluster::Evidence;
@@ -32,24 +33,6 @@ use kfconform::seal::bundle::Bundle;
 use kfconform::seal::folder::{self, ATTESTATION_FILE, KEY_FILE, TRUSTED_ROOT_FILE};
 use kfconform::seal::statement::{Statement, TestOutcome};
 use kfconform::spec::{Specs, Suite};
-
-const PRODUCT: &str = "\
-apiVersion: conformance.kubeflow.org/v1
-kind: Product
-vendor: Northern Lights Computing
-name: Aurora ML Platform
-version: 3.2.0
-website: https://kubeflow.org/aurora
-documentation: https://kubeflow.org/aurora/docs
-type: distribution
-description: Kubeflow with what a company needs around it.
-contact: conformance@kubeflow.org
-kubernetesTargets: [Amazon EKS]
-adopters: https://github.com/kubeflow/community/blob/master/ADOPTERS.md
-releaseCadence: every three months
-kubeflowRelease: \"26.03\"
-";
-const PLACE: &str = "reports/26.03/aurora-ml-platform/3.2.0";
 
 /// A check without exchanges that reads what a set-up saw, one that asks, and the set-up.
 const READS: &str = "notebooks/server/one-replica";

@@ -18,6 +18,8 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+
+use crate::percent::unescape;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -53,7 +55,7 @@ impl Request {
         let query = self.target.split_once('?').map_or("", |(_, query)| query);
         query.split('&').filter_map(move |pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key) == name).then(|| decode(&value.replace('+', " ")))
+            (unescape(key) == name).then(|| unescape(&value.replace('+', " ")))
         })
     }
 
@@ -61,27 +63,6 @@ impl Request {
     pub(super) fn is_get(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
     }
-}
-
-/// Undoes percent-encoding; what is not well-formed stays as it is.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = |digit: u8| char::from(digit).to_digit(16);
-        let escaped = match rest {
-            [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            bytes.push((high * 16 + low) as u8);
-            rest = &rest[3..];
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// An answer in JSON.
@@ -189,7 +170,7 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, Response> {
     };
     Ok(Request {
         method: head.method,
-        path: decode(head.uri.path()),
+        path: unescape(head.uri.path()),
         target: head
             .uri
             .path_and_query()
@@ -259,18 +240,6 @@ pub(super) async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decodes_what_is_encoded() {
-        for (text, expected) in [
-            ("m%3Apredict", "m:predict"),
-            ("a%2", "a%2"),
-            ("%zz%C3%A9", "%zzé"),
-            ("%ff", "\u{fffd}"),
-        ] {
-            assert_eq!(decode(text), expected);
-        }
-    }
 
     #[test]
     fn finds_each_value_of_a_query() {

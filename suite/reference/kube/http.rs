@@ -20,6 +20,7 @@ use super::auth::{Action, User, authorize};
 use super::routes::{self, Route};
 use super::status::ApiError;
 use super::world::World;
+use crate::percent::unescape;
 
 pub(super) type Response = http::Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -47,7 +48,10 @@ impl Query {
     pub(super) fn parse(text: &str) -> Self {
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (unescape(key, true), unescape(value, true))
+            (
+                unescape(&key.replace('+', " ")),
+                unescape(&value.replace('+', " ")),
+            )
         });
         Self(pairs.collect())
     }
@@ -74,30 +78,6 @@ impl Query {
             .filter(move |(k, _)| k == key)
             .map(|(_, value)| value.as_str())
     }
-}
-
-/// Undoes percent encoding; in queries, `+` is a space.
-pub(super) fn unescape(text: &str, query: bool) -> String {
-    let source = text.as_bytes();
-    let digit = |at: usize| {
-        source
-            .get(at)
-            .and_then(|byte| char::from(*byte).to_digit(16))
-    };
-    let mut bytes = Vec::with_capacity(source.len());
-    let mut at = 0;
-    while let Some(byte) = source.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                at += 2;
-            }
-            (b'+', ..) if query => bytes.push(b' '),
-            _ => bytes.push(*byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Request {
@@ -419,6 +399,6 @@ mod tests {
         assert!(query.is_set("watch") && !query.is_set("follow"));
         assert_eq!(query.get("limit"), None);
         assert_eq!(query.get("x"), Some("%zz"));
-        assert_eq!(unescape("a+b%2F", false), "a+b/");
+        assert_eq!(unescape("a+b%2F"), "a+b/");
     }
 }

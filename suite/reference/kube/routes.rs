@@ -15,6 +15,7 @@ use super::store::Key;
 use super::verbs::{Part, Target, UnknownFields, WriteOptions, in_version};
 use super::world::World;
 use super::{builtin, discovery, lists, logs, patch, portforward, proxy, reviews, table, watch};
+use crate::percent::unescape;
 
 /// A path about resources.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ impl Route {
             other => ("", other.to_vec()),
         };
         let plural = rest.first().filter(|plural| !plural.is_empty())?;
-        let at = |index: usize| web::unescape(rest.get(index).copied().unwrap_or_default(), false);
+        let at = |index: usize| unescape(rest.get(index).copied().unwrap_or_default());
         let sub = at(2);
         let tail = if sub == "proxy" {
             // The path beyond is the other server's own, so it is passed on as it came.
@@ -84,7 +85,7 @@ impl Route {
             group: group.to_owned(),
             version: version.to_owned(),
             plural: (*plural).to_owned(),
-            namespace: web::unescape(namespace, false),
+            namespace: unescape(namespace),
             name: at(1),
             sub,
             rest: tail.unwrap_or_default(),

@@ -15,6 +15,7 @@ use super::{
     api::Call,
     refusal::{Refusal, Reply, code},
 };
+use crate::percent::unescape;
 
 /// The largest request, in bytes.
 const LARGEST_BODY: usize = 33 << 20;
@@ -156,22 +157,6 @@ fn pairs(query: &str) -> Map<String, Value> {
             (unescape(key), unescape(&value.replace('+', " ")).into())
         })
         .collect()
-}
-
-/// Text with `%xx` resolved.
-fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escaped = (bytes[at] == b'%')
-            .then(|| text.get(at + 1..at + 3))
-            .flatten()
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(escaped.unwrap_or(bytes[at]));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use std::{
     sync::OnceLock,
 };
 
-use crate::{Said, folder, kfconform, program, read};
+use crate::{Said, common::PLACE, folder, kfconform, program, read};
 
 const SAMPLE: &str = "reports/sample/26.03/aurora-ml-platform/3.2.0";
-const PLACE: &str = "reports/26.03/aurora-ml-platform/3.2.0";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -21,23 +21,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// A `product.yaml` with which nothing is wrong.
-pub(crate) const PRODUCT: &str = "\
-apiVersion: conformance.kubeflow.org/v1
-kind: Product
-vendor: Northern Lights Computing
-name: Aurora ML Platform
-version: 3.2.0
-website: https://kubeflow.org/aurora
-documentation: https://kubeflow.org/aurora/docs
-type: distribution
-description: Kubeflow with what a company needs around it.
-contact: conformance@kubeflow.org
-kubernetesTargets: [Amazon EKS]
-adopters: https://github.com/kubeflow/community/blob/master/ADOPTERS.md
-releaseCadence: every three months
-kubeflowRelease: \"26.03\"
-";
+pub(crate) use common::PRODUCT;
 
 /// What a command left.
 pub(crate) struct Said {

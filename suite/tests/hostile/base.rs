@@ -15,29 +15,8 @@ use kfconform::{
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::common;
-
-/// A product with which nothing is wrong.
-pub const PRODUCT: &str = "\
-apiVersion: conformance.kubeflow.org/v1
-kind: Product
-vendor: Northern Lights Computing
-name: Aurora ML Platform
-version: 3.2.0
-website: https://kubeflow.org/aurora
-documentation: https://kubeflow.org/aurora/docs
-repository: https://kubeflow.org/aurora/source
-type: distribution
-description: Kubeflow with what a company needs around it.
-contact: conformance@kubeflow.org
-kubernetesTargets: [Amazon EKS]
-adopters: https://github.com/kubeflow/community/blob/master/ADOPTERS.md
-releaseCadence: every three months
-kubeflowRelease: \"26.03\"
-";
-
-/// Where a submission of that product belongs.
-pub const PLACE: &str = "reports/26.03/aurora-ml-platform/3.2.0";
+pub use crate::common::PLACE;
+use crate::common::{self, PRODUCT};
 
 /// A submission, its files and what they hold.
 pub struct Base {

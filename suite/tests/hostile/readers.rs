@@ -25,7 +25,8 @@ use proptest::{prelude::*, sample::Index, test_runner::TestCaseResult};
 use serde_json::Value;
 
 use crate::{
-    base::{Base, PRODUCT, base, options, runtime},
+    base::{Base, base, options, runtime},
+    common::PRODUCT,
     mutation::{Edit, edited, edits, fuzz, json_edited, json_edits, quickly},
 };
 

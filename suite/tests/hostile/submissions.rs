@@ -1296,7 +1296,7 @@ fn look(name: &str, says: &str, row: &Make, public: &str, private: &str) {
         run(&["evidence", &shown, "run/namespace"]);
         run(&["evidence", &shown, "run/namespace", "--format", "json"]);
         run(&["sign", &shown, "--key", private]);
-        fs::write(root.path().join("fine.yaml"), crate::base::PRODUCT).expect("written");
+        fs::write(root.path().join("fine.yaml"), crate::common::PRODUCT).expect("written");
         run(&[
             "submit",
             &shown,
@@ -1398,7 +1398,7 @@ fn no_text_of_a_submission_acts() {
         });
     }
     let product: Value = serde_json::to_value(
-        kfconform::seal::Product::parse(crate::base::PRODUCT.as_bytes(), "p").expect("it is one"),
+        kfconform::seal::Product::parse(crate::common::PRODUCT.as_bytes(), "p").expect("it is one"),
     )
     .expect("JSON");
     for (place, nasty) in swept(&product) {
