@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 /// Where a run gets its time from.
@@ -49,6 +49,15 @@ impl Clock {
     #[must_use]
     pub fn restarted(&self) -> Self {
         Self::scaled(self.scale)
+    }
+
+    /// The same clock as somebody reads it whose time of day is wrong by so much.
+    #[must_use]
+    pub fn skewed(&self, by: SignedDuration) -> Self {
+        Self {
+            origin: self.origin.checked_add(by).unwrap_or(self.origin),
+            ..*self
+        }
     }
 
     /// How many of this clock's seconds go into one of the wall's.

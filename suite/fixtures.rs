@@ -4,7 +4,7 @@ use include_dir::{Dir, include_dir};
 use serde_json::Value;
 
 /// What a run needs of fixtures/: what checks apply, and the resource definitions that the reference serves.
-static FIXTURES: [(&str, Dir<'static>); 5] = [
+static FIXTURES: [(&str, Dir<'static>); 8] = [
     (
         "pipelines",
         include_dir!("$CARGO_MANIFEST_DIR/fixtures/pipelines"),
@@ -13,11 +13,20 @@ static FIXTURES: [(&str, Dir<'static>); 5] = [
         "notebooks",
         include_dir!("$CARGO_MANIFEST_DIR/fixtures/notebooks"),
     ),
+    (
+        "platform",
+        include_dir!("$CARGO_MANIFEST_DIR/fixtures/platform"),
+    ),
     ("katib", include_dir!("$CARGO_MANIFEST_DIR/fixtures/katib")),
     (
         "kserve",
         include_dir!("$CARGO_MANIFEST_DIR/fixtures/kserve"),
     ),
+    (
+        "trainer",
+        include_dir!("$CARGO_MANIFEST_DIR/fixtures/trainer"),
+    ),
+    ("spark", include_dir!("$CARGO_MANIFEST_DIR/fixtures/spark")),
     ("crds", include_dir!("$CARGO_MANIFEST_DIR/fixtures/crds")),
 ];
 

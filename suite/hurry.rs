@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 const LOOK: Duration = Duration::from_micros(500);
 /// More work than this between two looks is more than the look itself.
 const IDLE: Duration = Duration::from_micros(150);
-/// The first leap. Each that follows on it is twice as long: an answer on its way through a socket loses little time.
+/// The first leap. Each that follows on it is four times as long: an answer on its way through a socket loses little time.
 const SHORTEST: Duration = Duration::from_millis(2);
 /// The longest leap: shorter than what timers of one moment differ by.
 const LONGEST: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ pub fn run<F: Future>(work: impl FnOnce() -> F) -> io::Result<F::Output> {
             let so_far = metrics.worker_total_busy_duration(0);
             if so_far.saturating_sub(worked) < IDLE {
                 tokio::time::advance(leap).await;
-                leap = (leap * 2).min(LONGEST);
+                leap = (leap * 4).min(LONGEST);
             } else {
                 leap = SHORTEST;
                 tokio::time::advance(LOOK).await;

@@ -3,24 +3,29 @@
 //! The data goes one way, and each module knows only the ones before it:
 //!
 //! ```text
-//! spec ──> cluster ──> checks ──> engine ──> report ──> seal ──> review        (reference: reached only over HTTP)
+//! spec ──> cluster ──> checks ──> engine ──> report ──> seal ──> review ──> export    (reference: reached only over HTTP)
 //! ```
 
 pub mod checks;
 pub mod cli;
 pub mod clock;
+pub mod coverage;
 mod digest;
 pub mod engine;
+pub mod export;
 pub mod fixtures;
 pub mod hurry;
+pub mod launch;
 pub mod outcome;
 mod percent;
+pub mod proto;
 pub mod reference;
 pub mod report;
 pub mod review;
 pub mod schemas;
 pub mod seal;
 pub mod selftest;
+pub mod site;
 pub mod spec;
 pub mod workload;
 

@@ -6,6 +6,8 @@ use schemars::{JsonSchema, Schema};
 
 use crate::checks::RunContext;
 use crate::cluster::{Config, Evidence};
+use crate::coverage::Coverage;
+use crate::launch::fleet::{Fleet, Summary};
 use crate::review::Review;
 use crate::seal::statement::Statement;
 use crate::{report, seal, spec};
@@ -21,6 +23,13 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("evidence.schema.json", read::<Evidence>("evidence")),
         ("statement.schema.json", read::<Statement>("statement")),
         ("review.schema.json", written::<Vec<Review>>("review")),
+        ("coverage.schema.json", read::<Coverage>("coverage")),
+        ("diff.schema.json", written::<report::diff::Diff>("diff")),
+        ("fleet.schema.json", read::<Fleet>("fleet")),
+        (
+            "fleet-summary.schema.json",
+            written::<Summary>("fleet-summary"),
+        ),
     ]);
     all
 }

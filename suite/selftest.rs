@@ -325,6 +325,16 @@ mod tests {
     }
 
     #[test]
+    fn no_fault_is_listed_twice() {
+        let mut seen = std::collections::BTreeSet::new();
+        let twice: Vec<&str> = reference::faults()
+            .map(|fault| fault.id)
+            .filter(|id| !seen.insert(*id))
+            .collect();
+        assert_eq!(twice, [""; 0]);
+    }
+
+    #[test]
     fn only_a_failure_of_its_own_check_alone_kills_a_fault() {
         assert!(row(Outcome::Failed, &[], None).is_fine());
         for survivor in [

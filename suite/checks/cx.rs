@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::{IMAGE, Setup, Timeouts};
 use crate::{
     cluster::{
-        CHECK_ANNOTATION, Facts, RUN_LABEL, Session, config::ComponentConfig, kinds::POD, own_name,
-        session::millis,
+        CHECK_ANNOTATION, Facts, Plugin, RUN_LABEL, Session, config::ComponentConfig, kinds::POD,
+        own_name, session::millis,
     },
     outcome::{CouldNotRun, Outcome, Stop},
     spec::Requirement,
@@ -42,6 +42,9 @@ pub struct RunContext {
     pub storage_class: Option<String>,
     /// What the configuration said of components, without their tokens: discovery goes by it.
     pub components: BTreeMap<String, ComponentConfig>,
+    /// The plugins that run beside the checks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<Plugin>,
 }
 
 impl RunContext {
@@ -235,6 +238,27 @@ impl Cx {
     /// Lets time pass before the next request. Only between polls: what is waited for has a name.
     pub async fn pause(&self, duration: Duration) {
         self.session.pause(duration).await;
+    }
+
+    /// Tries again, five times a second, while `attempt` fails and a named timeout is not up: for what a controller or a
+    /// webhook hears of a moment later.
+    pub async fn retry<T, F>(
+        &self,
+        timeout: &str,
+        mut attempt: impl FnMut() -> F + Send,
+    ) -> Outcome<T>
+    where
+        F: Future<Output = Outcome<T>> + Send,
+    {
+        let until = self.after(timeout);
+        loop {
+            match attempt().await {
+                Err(Stop::Failed(_)) if self.now_ms() < until => {
+                    self.pause(Duration::from_millis(200)).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// A container of the suite's image that runs `kfconform workload ARGS`, small, and within the `restricted` Pod

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Cx, kube::could_not_send, timeouts::show_duration};
+use super::{
+    Cx,
+    kube::{could_not_send, settled},
+    timeouts::show_duration,
+};
 use crate::{
     cluster::{
         Answer, Endpoint, Identity, Request, TransportError,
         discover::{escape, is_ready, items, target_port},
+        grpc::Method,
         kinds::{POD, SERVICE},
         session::millis,
     },
@@ -148,6 +153,38 @@ impl Http<'_> {
         self.send(self.request("DELETE", path)).await
     }
 
+    /// Calls a gRPC method of this server, whatever the answer is: [`Answer::grpc_status`] tells.
+    pub async fn call<Q, A>(&self, method: &Method<Q, A>, message: &Q) -> Outcome<Answer>
+    where
+        Q: prost::Message + serde::Serialize,
+        A: prost::Message + Default + serde::Serialize,
+    {
+        let request = Request::grpc(self.to.clone(), method, message);
+        self.send(request.identity(self.identity.clone())).await
+    }
+
+    /// Calls a gRPC method, which must succeed, and returns the JSON of its answer.
+    pub async fn reply<Q, A>(&self, method: &Method<Q, A>, message: &Q) -> Outcome<Value>
+    where
+        Q: prost::Message + serde::Serialize,
+        A: prost::Message + Default + serde::Serialize,
+    {
+        let answer = self.call(method, message).await?;
+        match answer.grpc_status() {
+            Some(0) => Ok(answer.json().clone()),
+            // UNAUTHENTICATED and PERMISSION_DENIED say nothing about the method.
+            Some(7 | 16) => Err(Stop::CouldNotRun(
+                CouldNotRun::NoPermission,
+                format!("{} was answered with {}", method.path, answer.summary()),
+            )),
+            status => Err(Stop::unlike(
+                format!("{} was answered with {}", method.path, answer.summary()),
+                "status 0 (OK)",
+                status.map_or_else(|| "no gRPC status".to_owned(), |code| code.to_string()),
+            )),
+        }
+    }
+
     /// What an answer to a documented request must be: a success. A 5xx that stayed until the timeout `retry` is the
     /// component's failure; a refusal of the suite's own rights (401, 403) or too much of it (429) says nothing about it.
     pub fn accepted(&self, answer: &Answer, doing: &str) -> Outcome<Value> {
@@ -191,8 +228,12 @@ impl Http<'_> {
     pub async fn send(&self, request: Request) -> Outcome<Answer> {
         let until = self.cx.after("retry");
         let mut wait = Duration::from_millis(200);
+        let mut unsure = false;
         loop {
             let sent = self.cx.session.send(request.clone()).await;
+            if let Ok(answer) = &sent {
+                settled(&request, answer, &mut unsure)?;
+            }
             let repeatable = matches!(request.asked.method.as_str(), "GET" | "DELETE");
             let again = match &sent {
                 Ok(answer) => {
@@ -219,28 +260,72 @@ impl Http<'_> {
         path: &str,
         timeout: &'static str,
         what: &str,
-        mut holds: impl FnMut(&Value) -> Outcome<bool> + Send,
+        holds: impl FnMut(&Value) -> Outcome<bool> + Send,
     ) -> Outcome<Value> {
+        self.until_kept(path, timeout, what, None, holds).await
+    }
+
+    /// The same, of whose answers only this is recorded, and seen.
+    pub async fn until_kept(
+        &self,
+        path: &str,
+        timeout: &'static str,
+        what: &str,
+        keep: Option<fn(&Value) -> Value>,
+        holds: impl FnMut(&Value) -> Outcome<bool> + Send,
+    ) -> Outcome<Value> {
+        let (answer, held) = self.poll(path, timeout, keep, holds).await?;
+        if held {
+            return Ok(answer.json().clone());
+        }
+        if let Some(stop) = self.cx.no_room().await {
+            return Err(stop);
+        }
+        let after = show_duration(self.cx.run.timeout(timeout));
+        Err(Stop::Failed(Failure {
+            message: format!("GET {path} did not {what} within {after} (timeout `{timeout}`)"),
+            expected: Some(format!("to {what}")),
+            observed: None,
+            last_state: Some(shorten(&answer.summary(), 1000)),
+        }))
+    }
+
+    /// The JSON of `path` as soon as `holds` of it, or what it is when a named timeout is up: for set-ups, which say what
+    /// they saw and leave the judgement to checks. Of the answers only what `keep` leaves is recorded, and seen.
+    pub async fn settled(
+        &self,
+        path: &str,
+        timeout: &'static str,
+        keep: Option<fn(&Value) -> Value>,
+        mut holds: impl FnMut(&Value) -> bool + Send,
+    ) -> Outcome<Value> {
+        let (answer, _) = self
+            .poll(path, timeout, keep, |seen| Ok(holds(seen)))
+            .await?;
+        self.accepted(&answer, &format!("GET {path}"))
+    }
+
+    /// The last answer of `path` within a named timeout, and whether something holds of its JSON.
+    async fn poll(
+        &self,
+        path: &str,
+        timeout: &'static str,
+        keep: Option<fn(&Value) -> Value>,
+        mut holds: impl FnMut(&Value) -> Outcome<bool> + Send,
+    ) -> Outcome<(Answer, bool)> {
         let until = self.cx.after(timeout);
         let mut wait = Duration::from_millis(100);
         loop {
-            let answer = self.get(path).await?;
+            let mut request = self.request("GET", path);
+            if let Some(keep) = keep {
+                request = request.keep(keep);
+            }
+            let answer = self.send(request).await?;
             if answer.is_success() && holds(answer.json())? {
-                return Ok(answer.json().clone());
+                return Ok((answer, true));
             }
             if self.cx.now_ms() >= until {
-                if let Some(stop) = self.cx.no_room().await {
-                    return Err(stop);
-                }
-                let after = show_duration(self.cx.run.timeout(timeout));
-                return Err(Stop::Failed(Failure {
-                    message: format!(
-                        "GET {path} did not {what} within {after} (timeout `{timeout}`)"
-                    ),
-                    expected: Some(format!("to {what}")),
-                    observed: None,
-                    last_state: Some(shorten(&answer.summary(), 1000)),
-                }));
+                return Ok((answer, false));
             }
             self.cx.pause(wait).await;
             wait = wait.mul_f64(1.5).min(Duration::from_millis(1500));

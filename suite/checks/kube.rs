@@ -9,11 +9,14 @@ use crate::{
     cluster::{
         Answer, Body, Endpoint, Kind, Request, TransportError,
         discover::{escape, items, name_of},
-        kinds::POD,
+        kinds::{EVENT, POD},
         session::millis,
     },
     outcome::{CouldNotRun, Failure, Outcome, Stop, shorten},
 };
+
+/// A look after a wait that takes so long says that the Kubernetes API was silent, and the wait says nothing.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// How a write is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,33 +122,84 @@ impl Cx {
 
     /// Objects of the run's namespace; `selector` is a label selector, empty for all.
     pub async fn list(&self, kind: &Kind, selector: &str) -> Outcome<Vec<Value>> {
+        self.list_in(kind, self.namespace(), selector).await
+    }
+
+    /// Objects of any namespace; `selector` is a label selector, empty for all.
+    pub async fn list_in(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        selector: &str,
+    ) -> Outcome<Vec<Value>> {
         let query = if selector.is_empty() {
             String::new()
         } else {
             format!("?labelSelector={}", escape(selector))
         };
-        let path = format!("{}{query}", kind.path(self.namespace()));
-        let answer = self
-            .kube(Request::new(Endpoint::Kubernetes, "GET", path))
-            .await?;
+        let path = format!("{}{query}", kind.path(namespace));
+        self.listed(kind, Request::new(Endpoint::Kubernetes, "GET", path))
+            .await
+    }
+
+    /// Those objects of the run's namespace for which `wanted` holds. Nothing else is recorded: there may be hundreds, of
+    /// which a check looks at one.
+    pub async fn list_those(
+        &self,
+        kind: &Kind,
+        wanted: impl Fn(&Value) -> bool + Send + Sync + 'static,
+    ) -> Outcome<Vec<Value>> {
+        let path = kind.path(self.namespace());
+        let request = Request::new(Endpoint::Kubernetes, "GET", path);
+        let keep = move |object: &Value| {
+            if wanted(object) {
+                object.clone()
+            } else {
+                Value::Null
+            }
+        };
+        self.listed(kind, request.keep(keep)).await
+    }
+
+    async fn listed(&self, kind: &Kind, request: Request) -> Outcome<Vec<Value>> {
+        let answer = self.kube(request).await?;
         let list = accepted(&answer, &format!("the listing of {}", kind.plural))?;
         Ok(items(&list, "items").cloned().collect())
     }
 
     /// Changes an object by a JSON merge patch and returns what was stored.
     pub async fn patch(&self, kind: &Kind, name: &str, patch: &Value) -> Outcome<Value> {
-        let answer = self.try_patch(kind, name, patch).await?;
+        self.patch_in(kind, self.namespace(), name, patch).await
+    }
+
+    /// The same of an object of any namespace.
+    pub async fn patch_in(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Outcome<Value> {
+        let answer = self.try_patch_in(kind, namespace, name, patch).await?;
         accepted(&answer, &format!("the change of {} `{name}`", kind.kind))
     }
 
     /// Asks for a change by a JSON merge patch and returns the answer, whatever it is.
     pub async fn try_patch(&self, kind: &Kind, name: &str, patch: &Value) -> Outcome<Answer> {
-        let request = Request::new(
-            Endpoint::Kubernetes,
-            "PATCH",
-            kind.object_path(self.namespace(), name),
-        )
-        .content("application/merge-patch+json", Body::Json(patch.clone()));
+        self.try_patch_in(kind, self.namespace(), name, patch).await
+    }
+
+    /// The same of an object of any namespace.
+    async fn try_patch_in(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Outcome<Answer> {
+        let path = kind.object_path(namespace, name);
+        let request = Request::new(Endpoint::Kubernetes, "PATCH", path)
+            .content("application/merge-patch+json", Body::Json(patch.clone()));
         self.kube(request).await
     }
 
@@ -159,7 +213,21 @@ impl Cx {
         bad: &Value,
         what: &str,
     ) -> Outcome {
-        let path = format!("{}?dryRun=All", kind.object_path(self.namespace(), name));
+        self.refuses_patch_in(kind, self.namespace(), name, good, bad, what)
+            .await
+    }
+
+    /// The same for an object of any namespace.
+    pub async fn refuses_patch_in(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        good: &Value,
+        bad: &Value,
+        what: &str,
+    ) -> Outcome {
+        let path = format!("{}?dryRun=All", kind.object_path(namespace, name));
         let change = |patch: &Value| {
             Request::new(Endpoint::Kubernetes, "PATCH", path.clone())
                 .content("application/merge-patch+json", Body::Json(patch.clone()))
@@ -174,11 +242,16 @@ impl Cx {
 
     /// Deletes an object (background). One that is already gone is fine.
     pub async fn delete(&self, kind: &Kind, name: &str) -> Outcome {
+        self.delete_in(kind, self.namespace(), name).await
+    }
+
+    /// The same of an object of any namespace.
+    pub async fn delete_in(&self, kind: &Kind, namespace: &str, name: &str) -> Outcome {
         let answer = self
             .kube(Request::new(
                 Endpoint::Kubernetes,
                 "DELETE",
-                kind.object_path(self.namespace(), name),
+                kind.object_path(namespace, name),
             ))
             .await?;
         if answer.status == 404 {
@@ -192,8 +265,12 @@ impl Cx {
     pub async fn kube(&self, request: Request) -> Outcome<Answer> {
         let until = self.after("retry");
         let mut wait = Duration::from_millis(200);
+        let mut unsure = false;
         loop {
             let sent = self.session.send(request.clone()).await;
+            if let Ok(answer) = &sent {
+                settled(&request, answer, &mut unsure)?;
+            }
             let again = match &sent {
                 Ok(answer) => {
                     matches!(answer.status, 429 | 502 | 503 | 504)
@@ -222,9 +299,24 @@ impl Cx {
         name: &str,
         timeout: &'static str,
         what: &str,
+        holds: impl FnMut(&Value) -> bool + Send,
+    ) -> Outcome<Value> {
+        self.until_in(kind, self.namespace(), name, timeout, what, holds)
+            .await
+    }
+
+    /// The same for an object of any namespace.
+    pub async fn until_in(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        timeout: &'static str,
+        what: &str,
         mut holds: impl FnMut(&Value) -> bool + Send,
     ) -> Outcome<Value> {
-        self.watch_until(kind, name, timeout, what, |object| Ok(holds(object)))
+        let place = (namespace, name);
+        self.watch_until_at(kind, place, timeout, what, |object| Ok(holds(object)))
             .await
     }
 
@@ -235,11 +327,24 @@ impl Cx {
         name: &str,
         timeout: &'static str,
         what: &str,
+        holds: impl FnMut(&Value) -> Outcome<bool> + Send,
+    ) -> Outcome<Value> {
+        let place = (self.namespace(), name);
+        self.watch_until_at(kind, place, timeout, what, holds).await
+    }
+
+    /// The same for an object of any namespace (namespace, name).
+    async fn watch_until_at(
+        &self,
+        kind: &Kind,
+        place: (&str, &str),
+        timeout: &'static str,
+        what: &str,
         mut holds: impl FnMut(&Value) -> Outcome<bool> + Send,
     ) -> Outcome<Value> {
         let mut seen = None;
         let found = self
-            .watch_object(kind, name, timeout, |object| {
+            .watch_object(kind, place, self.after(timeout), |object| {
                 let Some(object) = object else {
                     return Ok(false);
                 };
@@ -250,16 +355,29 @@ impl Cx {
         match found {
             Some(object) => Ok(object),
             None => Err(self
-                .timed_out(kind, name, timeout, what, seen.as_ref())
+                .timed_out(kind, place, timeout, what, seen.as_ref())
                 .await?),
         }
     }
 
     /// Waits until an object is gone, within a named timeout.
     pub async fn until_gone(&self, kind: &Kind, name: &str, timeout: &'static str) -> Outcome {
+        self.until_gone_in(kind, self.namespace(), name, timeout)
+            .await
+    }
+
+    /// Waits until an object of any namespace is gone, within a named timeout.
+    pub async fn until_gone_in(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        timeout: &'static str,
+    ) -> Outcome {
         let mut seen = None;
         let mut gone = false;
-        self.watch_object(kind, name, timeout, |object| {
+        let place = (namespace, name);
+        self.watch_object(kind, place, self.after(timeout), |object| {
             gone = object.is_none();
             seen = object.cloned();
             Ok(gone)
@@ -269,25 +387,39 @@ impl Cx {
             Ok(())
         } else {
             Err(self
-                .timed_out(kind, name, timeout, "go", seen.as_ref())
+                .timed_out(kind, place, timeout, "go", seen.as_ref())
                 .await?)
         }
     }
 
-    /// Reads an object, then watches it. `visit` sees each state (none: the object does not exist) and says whether it
+    /// Watches an object of the run's namespace up to a moment on the run's clock, until `visit` says that it is as it was waited
+    /// for; none when the time was up.
+    pub(crate) async fn watch_to(
+        &self,
+        kind: &Kind,
+        name: &str,
+        until: u64,
+        mut visit: impl FnMut(&Value) -> Outcome<bool> + Send,
+    ) -> Outcome<Option<Value>> {
+        self.watch_object(kind, (self.namespace(), name), until, |object| {
+            object.map_or(Ok(false), &mut visit)
+        })
+        .await
+    }
+
+    /// Reads an object (namespace, name), then watches it. `visit` sees each state (none: the object does not exist) and says whether it
     /// is the one waited for. The answer is that state; none when the time was up, or when it was an absence.
     async fn watch_object(
         &self,
         kind: &Kind,
-        name: &str,
-        timeout: &'static str,
+        (namespace, name): (&str, &str),
+        until: u64,
         mut visit: impl FnMut(Option<&Value>) -> Outcome<bool> + Send,
     ) -> Outcome<Option<Value>> {
-        let until = self.after(timeout);
         loop {
             // A list of one gives the version from which to watch even where the object is not there yet.
             let field = format!("fieldSelector={}", escape(&format!("metadata.name={name}")));
-            let path = format!("{}?{field}", kind.path(self.namespace()));
+            let path = format!("{}?{field}", kind.path(namespace));
             let answer = self
                 .kube(Request::new(Endpoint::Kubernetes, "GET", path.clone()))
                 .await?;
@@ -331,7 +463,7 @@ impl Cx {
                     | TransportError::NotRecorded(_)
                     | TransportError::Credential(_)),
                 ) => {
-                    let what = format!("{}?watch=true", kind.path(self.namespace()));
+                    let what = format!("{}?watch=true", kind.path(namespace));
                     return Err(could_not_send(
                         &Request::new(Endpoint::Kubernetes, "GET", what),
                         &e,
@@ -339,9 +471,8 @@ impl Cx {
                 }
                 Err(_) => {}
             }
-            if self.now_ms() >= until {
-                return Ok(None);
-            }
+            // A connection that died in silence shows nothing until the time is up, whatever happened meanwhile: what a
+            // wait that ran out means is decided by a last look, above.
             if self.now_ms() < opened + 500 {
                 // A server that ends watches at once is not to be asked without a pause.
                 self.pause(Duration::from_millis(500)).await;
@@ -353,21 +484,37 @@ impl Cx {
     async fn timed_out(
         &self,
         kind: &Kind,
-        name: &str,
+        (namespace, name): (&str, &str),
         timeout: &'static str,
         what: &str,
         seen: Option<&Value>,
     ) -> Outcome<Stop> {
         let start = name.to_owned();
-        let request = Request::new(Endpoint::Kubernetes, "GET", POD.path(self.namespace()));
+        let request = Request::new(Endpoint::Kubernetes, "GET", POD.path(namespace));
         // A namespace that was configured holds pods of others, too.
         let request = request.keep(move |pod| {
             let own = name_of(pod).starts_with(&start);
             own.then(|| pod.clone()).into()
         });
+        let asked = self.now_ms();
         let answer = self.kube(request).await?;
+        let took = Duration::from_millis(self.now_ms().saturating_sub(asked));
+        if took >= SILENCE {
+            // No controller could see or write anything meanwhile.
+            return Ok(Stop::CouldNotRun(
+                CouldNotRun::ApiServer,
+                format!(
+                    "the Kubernetes API did not answer for {} when the wait for {} `{name}` to {what} was up",
+                    show_duration(Duration::from_secs(took.as_secs())),
+                    kind.kind
+                ),
+            ));
+        }
         let pods = accepted(&answer, "the listing of pods")?;
         if let Some(stop) = items(&pods, "items").find_map(|pod| self.cannot_run(pod)) {
+            return Ok(stop);
+        }
+        if let Some(stop) = self.no_quota(namespace).await {
             return Ok(stop);
         }
         let after = show_duration(self.run.timeout(timeout));
@@ -380,6 +527,42 @@ impl Cx {
             observed: None,
             last_state: Some(seen.map_or_else(|| "it does not exist".to_owned(), state_of)),
         }))
+    }
+
+    /// Reads the pods that a selector finds again and again until `holds` of them, within a named timeout. `of` says whose
+    /// they are, and `what` finishes the sentence "the pods of … did not …".
+    pub(super) async fn pods_until(
+        &self,
+        of: &str,
+        selector: &str,
+        timeout: &'static str,
+        what: &str,
+        mut holds: impl FnMut(&[Value]) -> bool,
+    ) -> Outcome<Vec<Value>> {
+        let until = self.after(timeout);
+        let mut wait = Duration::from_millis(50);
+        loop {
+            let pods = self.list(&POD, selector).await?;
+            if holds(&pods) {
+                return Ok(pods);
+            }
+            if self.now_ms() >= until {
+                if let Some(stop) = self.no_room().await {
+                    return Err(stop);
+                }
+                let seen: Vec<String> = pods.iter().map(|pod| pod["status"].to_string()).collect();
+                return Err(Stop::Failed(Failure {
+                    message: format!(
+                        "the pods of {of} did not {what} in time (timeout `{timeout}`)"
+                    ),
+                    expected: Some(format!("to {what}")),
+                    observed: Some(format!("{} pods", pods.len())),
+                    last_state: Some(shorten(&seen.join("\n"), 1000)),
+                }));
+            }
+            self.pause(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(1500));
+        }
     }
 
     /// Why a wait that ran out says nothing of the distribution, if there is a pod that cannot run: in the run's namespace,
@@ -415,7 +598,27 @@ impl Cx {
                 return found;
             }
         }
-        None
+        self.no_quota(self.namespace()).await
+    }
+
+    /// Whether a quota kept pods of ours from being made at all.
+    async fn no_quota(&self, namespace: &str) -> Option<Stop> {
+        let ours = self.prefix();
+        let exceeds = move |event: &Value| {
+            let of = event["involvedObject"]["name"].as_str().unwrap_or_default();
+            let message = event["message"].as_str().unwrap_or_default();
+            let is_it = of.starts_with(&ours) && message.contains("exceeded quota");
+            is_it.then(|| json!({"message": message})).into()
+        };
+        let events = EVENT.path(namespace);
+        let path = format!("{events}?fieldSelector=reason%3DFailedCreate");
+        let request = Request::new(Endpoint::Kubernetes, "GET", path).keep(exceeds);
+        // What cannot be looked at changes nothing.
+        let answer = self.session.send(request).await.ok()?;
+        let mut events = items(answer.json(), "items");
+        let why = events.find_map(|event| event["message"].as_str())?;
+        let why = format!("a quota leaves no room: {}", shorten(why, 300));
+        Some(Stop::CouldNotRun(CouldNotRun::NoRoom, why))
     }
 
     /// Whether a pod of ours cannot run for a reason that is not the distribution's.
@@ -464,6 +667,23 @@ impl Cx {
                 )
             })
     }
+}
+
+/// Stops where a write is refused as a conflict and an earlier attempt at it may have been carried out: such a conflict is
+/// with ourselves, most likely. `unsure` is whether there was such an attempt.
+pub(super) fn settled(request: &Request, answer: &Answer, unsure: &mut bool) -> Outcome {
+    if *unsure && answer.status == 409 {
+        return Err(Stop::CouldNotRun(
+            CouldNotRun::ApiServer,
+            format!(
+                "{}: nobody knows whether an earlier attempt, which was answered with a 5xx, was carried out: {}",
+                request.asked.line(),
+                answer.summary()
+            ),
+        ));
+    }
+    *unsure |= request.asked.method != "GET" && matches!(answer.status, 502..=504);
+    Ok(())
 }
 
 /// What an answer to a documented request must be: a success, with its body.
@@ -593,6 +813,12 @@ pub fn condition_of<'a>(object: &'a Value, kind: &str) -> &'a Value {
         .unwrap_or(NULL)
 }
 
+/// Whether an object names this owner as its controller.
+pub fn is_controlled_by(object: &Value, owner: &Value) -> bool {
+    items(&object["metadata"], "ownerReferences")
+        .any(|o| o["controller"] == true && o["uid"] == owner["metadata"]["uid"])
+}
+
 fn a(noun: &str) -> String {
     let article = if noun.starts_with(['A', 'E', 'I', 'O', 'U']) {
         "an"
@@ -668,6 +894,28 @@ mod tests {
         );
         assert_eq!(refused(&webhook, "it"), Ok(()));
         assert!(matches!(accepted(&webhook, "it"), Err(Stop::Failed(_))));
+    }
+
+    #[test]
+    fn a_conflict_with_an_own_earlier_attempt_says_nothing() {
+        let post = Request::new(Endpoint::Kubernetes, "POST", "/x");
+        let get = Request::new(Endpoint::Kubernetes, "GET", "/x");
+        let conflict = answer(409, "x already exists");
+        for (request, before, sure) in [
+            (&post, 504, false),
+            (&post, 503, false),
+            // Nothing was done then.
+            (&post, 429, true),
+            (&get, 504, true),
+        ] {
+            let mut unsure = false;
+            assert_eq!(settled(request, &conflict, &mut unsure), Ok(()));
+            assert_eq!(settled(request, &answer(before, ""), &mut unsure), Ok(()));
+            let said = settled(request, &conflict, &mut unsure);
+            let stopped = matches!(said, Err(Stop::CouldNotRun(CouldNotRun::ApiServer, _)));
+            assert_eq!(said.is_ok(), sure, "{before}");
+            assert!(sure || stopped);
+        }
     }
 
     #[test]

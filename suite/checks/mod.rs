@@ -14,12 +14,17 @@
 
 mod cx;
 mod http;
+mod hub;
 pub mod katib;
 mod kserve;
 mod kube;
 pub mod notebooks;
 mod pipelines;
+pub mod platform;
+mod served;
+mod spark;
 pub mod timeouts;
+mod trainer;
 
 use std::time::Duration;
 
@@ -28,7 +33,7 @@ use serde_json::Value;
 
 pub use cx::{Cx, RunContext, SetupResult};
 pub use http::{Http, query};
-pub use kube::{condition, condition_of, with};
+pub use kube::{condition, condition_of, is_controlled_by, with};
 pub use timeouts::Timeouts;
 
 use crate::outcome::Outcome;
@@ -38,7 +43,9 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use super::{Check, Cx, Http, IMAGE, Setup, condition, condition_of, query, with};
+    pub use super::{
+        Check, Cx, Http, IMAGE, Setup, condition, condition_of, is_controlled_by, query, with,
+    };
     pub use crate::{
         cluster::{Answer, Body, Identity, Kind, Request, discover::name_of, kinds::*},
         ensure, ensure_eq,
@@ -137,8 +144,12 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
     [
         pipelines::TABLES,
         notebooks::TABLES,
+        platform::TABLES,
         katib::TABLES,
         kserve::TABLES,
+        trainer::TABLES,
+        spark::TABLES,
+        hub::TABLES,
     ]
     .into_iter()
     .flatten()
@@ -184,4 +195,10 @@ pub struct Cleanup {
 }
 
 /// The clean-ups that deleting the run's namespace does not do.
-pub const CLEANUPS: &[Cleanup] = &[pipelines::CLEANUP, kserve::CLEANUP];
+pub const CLEANUPS: &[Cleanup] = &[
+    pipelines::CLEANUP,
+    platform::CLEANUP,
+    katib::CLEANUP,
+    kserve::CLEANUP,
+    hub::CLEANUP,
+];

@@ -63,6 +63,11 @@ pub const ALL: &[Named] = &[
         what: "a pipeline run to end",
     },
     Named {
+        name: "run-waits",
+        seconds: 900,
+        what: "a pipeline run whose tasks wait for a time to come",
+    },
+    Named {
         name: "run-terminated",
         seconds: 180,
         what: "a terminated pipeline run to end",
@@ -83,6 +88,11 @@ pub const ALL: &[Named] = &[
         what: "a stopped notebook's pod to be gone",
     },
     Named {
+        name: "notebook-culled",
+        seconds: 600,
+        what: "a controller to look at a notebook for idleness, a few times",
+    },
+    Named {
         name: "experiment-finished",
         seconds: 900,
         what: "an experiment to end",
@@ -98,11 +108,19 @@ pub const ALL: &[Named] = &[
         what: "an inference service to be ready",
     },
     Named {
+        name: "trainjob-finished",
+        seconds: 600,
+        what: "a training job to end",
+    },
+    Named {
         name: "cleanup",
         seconds: 180,
         what: "what the run made to be gone after it",
     },
 ];
+
+/// What is never made shorter: a whole check, and what waits for a time to come.
+const WAITS_FOR_TIME: [&str; 4] = ["check", "run-triggered", "run-waits", "notebook-culled"];
 
 /// The timeouts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,11 +158,14 @@ impl Timeouts {
         })
     }
 
-    /// The same, but none longer than `longest`; that of a whole check stays.
+    /// The same, but none longer than `longest`; that of a whole check stays, and of what waits for a time to come.
     #[must_use]
     pub fn at_most(&self, longest: Duration) -> Self {
         let mut capped = self.clone();
-        for named in ALL.iter().filter(|named| named.name != "check") {
+        let patience = ALL
+            .iter()
+            .filter(|named| !WAITS_FOR_TIME.contains(&named.name));
+        for named in patience {
             let value = self.get(named.name);
             if value > longest {
                 capped.0.insert(named.name.to_owned(), longest);
@@ -197,8 +218,9 @@ mod tests {
         let mut timeouts = Timeouts::default();
         timeouts.set("gone", "5s").unwrap();
         let capped = timeouts.at_most(Duration::from_secs(25));
-        let seconds = ["gone", "retry", "reconcile", "check"].map(|n| capped.get(n).as_secs());
-        assert_eq!(seconds, [5, 20, 25, 900]);
+        let names = ["gone", "retry", "reconcile", "check", "run-triggered"];
+        let seconds = names.map(|n| capped.get(n).as_secs());
+        assert_eq!(seconds, [5, 20, 25, 900, 240]);
     }
 
     #[test]

@@ -1,20 +1,15 @@
 //! `cleanup`: removes what a run left.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
 use serde_json::json;
 
 use super::{
     Done, Failure,
     args::{CleanupArgs, Format},
     exit_code, print, print_json,
-    run::{config, image, target},
+    run::{config, target},
 };
 use crate::{
-    checks::{Cx, RunContext, Timeouts},
-    clock::Clock,
-    cluster::{Door, Facts, Session, discover, door::DoorOptions},
-    engine::{cleanup, own_namespace_of},
+    engine::cleanup::{self, RemoveError},
     report::text::one_line,
 };
 
@@ -31,43 +26,12 @@ pub(super) async fn cleanup(args: CleanupArgs) -> Done {
         )));
     }
     let config = config(&args.cluster)?;
-    let clock = Clock::wall();
-    let door = Door::connect(
-        &target(&args.cluster),
-        &config,
-        DoorOptions {
-            run: args.run.clone(),
-            clock,
-            offset: Duration::ZERO,
-            request_timeout: Timeouts::default().get("request"),
-        },
-    )
-    .await
-    .map_err(Failure::connect)?;
-    let door = Arc::new(door);
-    let session = Session::live(
-        Arc::clone(&door),
-        "run/discovery",
-        1,
-        Duration::from_secs(60),
-    );
-    let facts = Facts::discover(&session, &config).await.map_err(|stop| {
-        let (what, mend) = discover::no_look(door.server(), &stop);
-        Failure::incomplete(format!("{what}; nothing was removed; {mend}"))
-    })?;
-    let context = RunContext {
-        id: args.run.clone(),
-        namespace: config
-            .namespace
-            .clone()
-            .unwrap_or_else(|| own_namespace_of(&args.run)),
-        image: image(None, &config),
-        facts,
-        ..RunContext::default()
-    };
-    let session = Session::live(door, "run/cleanup", 1, Duration::from_secs(600));
-    let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
-    let left = cleanup::clean(&cx, config.namespace.is_none()).await;
+    let left = cleanup::remove(&target(&args.cluster), &config, &args.run)
+        .await
+        .map_err(|error| match error {
+            RemoveError::Connect(error) => Failure::connect(error),
+            RemoveError::Cluster(_) => Failure::incomplete(error),
+        })?;
     match args.format {
         Format::Json => print_json(&json!({"run": args.run, "leftovers": left}))?,
         Format::Text if left.is_empty() => {

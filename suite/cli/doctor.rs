@@ -15,15 +15,14 @@ use crate::{
     checks::{Cx, RunContext, Timeouts},
     clock::Clock,
     cluster::{
-        Door, Endpoint, Facts, Request, Session, discover,
-        door::DoorOptions,
-        kinds::{DEPLOYMENT, SELF_ACCESS},
+        Door, Endpoint, Facts, Request, Session, discover, door::DoorOptions, kinds::SELF_ACCESS,
         rbac,
     },
     engine::{self, Plan},
     outcome::{CouldNotRun, Outcome, Stop},
     reference::{Reference, ReferenceOptions},
     report::text::one_line,
+    spec::Release,
 };
 
 /// One precondition.
@@ -158,6 +157,7 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
         ..RunContext::default()
     };
     let session = Session::live(door, "run/doctor", 1, Duration::from_secs(120));
+    findings.extend(installation(&session, &context.facts, &release).await);
     let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
     match look_further(&cx, &components).await {
         Ok(more) => findings.extend(more),
@@ -172,7 +172,7 @@ pub(super) async fn doctor(args: Box<DoctorArgs>) -> Done {
     done
 }
 
-fn kubernetes_range(facts: &Facts, release: &crate::spec::Release) -> Finding {
+fn kubernetes_range(facts: &Facts, release: &Release) -> Finding {
     let what = format!("Kubernetes range of Kubeflow {}", release.name);
     let minor = |text: &str| {
         let mut parts = text
@@ -208,7 +208,7 @@ fn kubernetes_range(facts: &Facts, release: &crate::spec::Release) -> Finding {
     }
 }
 
-/// Rights, and whether the controllers are available.
+/// Rights.
 async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
     let mut findings = Vec::new();
     // What is missing, by the verbs: a missing role is a few lines, not a hundred.
@@ -257,55 +257,32 @@ async fn look_further(cx: &Cx, components: &[&str]) -> Outcome<Vec<Finding>> {
             "let an administrator apply what `kfconform rbac --bind NAMESPACE/NAME` prints",
         )
     });
-    // What was just started, as the reference was, is given a moment.
-    let until = cx.now_ms() + 10_000;
-    for component in components {
-        let Some(found) = cx.facts().components.get(*component) else {
-            continue;
-        };
-        let Some(namespace) = &found.namespace else {
-            continue;
-        };
-        let mut not_available = not_available(cx, component, namespace).await?;
-        while !not_available.is_empty() && cx.now_ms() < until {
-            cx.pause(Duration::from_millis(250)).await;
-            not_available = self::not_available(cx, component, namespace).await?;
-        }
-        findings.push(if not_available.is_empty() {
-            Finding::good(
-                format!("{component} is available"),
-                format!("its Deployments in namespace {namespace} are"),
-            )
-        } else {
-            Finding::bad(
-                format!("{component} is available"),
-                format!(
-                    "not available in namespace {namespace}: {}",
-                    not_available.join(", ")
-                ),
-                format!("look at `kubectl -n {namespace} get deployments,pods`"),
-            )
-        });
-    }
     Ok(findings)
 }
 
-/// The Deployments of a component that are not available.
-async fn not_available(cx: &Cx, component: &str, namespace: &str) -> Outcome<Vec<String>> {
-    let request = Request::new(Endpoint::Kubernetes, "GET", DEPLOYMENT.path(namespace));
-    let list = cx.kube(request).await?;
-    let own = |name: &str| {
-        name.contains(component.trim_end_matches('s'))
-            || (component == "pipelines" && name.starts_with("ml-pipeline"))
+/// What is to be said of the installation: what is not ready must be mended, what is of another version is only told.
+async fn installation(session: &Session, facts: &Facts, release: &Release) -> Vec<Finding> {
+    let mut concerns = engine::concerns(session, facts, release).await;
+    // What was just started, as the reference was, is given a moment.
+    let is_told = |concern: &engine::Concern| concern.what.starts_with("version of ");
+    for _ in 0..20 {
+        if concerns.iter().all(is_told) {
+            break;
+        }
+        session.pause(Duration::from_millis(500)).await;
+        concerns = engine::concerns(session, facts, release).await;
+    }
+    if concerns.is_empty() {
+        let seen = "its Deployments are available, its webhooks are answered, its versions are the release's";
+        return vec![Finding::good("installation", seen)];
+    }
+    let finding = |concern: engine::Concern| Finding {
+        ok: is_told(&concern),
+        what: concern.what,
+        seen: concern.seen,
+        mend: concern.mend,
     };
-    Ok(discover::items(list.json(), "items")
-        .filter(|d| d["metadata"]["name"].as_str().is_some_and(own))
-        .filter(|d| {
-            !discover::items(&d["status"], "conditions")
-                .any(|c| c["type"] == "Available" && c["status"] == "True")
-        })
-        .filter_map(|d| d["metadata"]["name"].as_str().map(ToOwned::to_owned))
-        .collect())
+    concerns.into_iter().map(finding).collect()
 }
 
 fn answer(args: &DoctorArgs, findings: &[Finding]) -> Done {
@@ -323,7 +300,11 @@ fn answer(args: &DoctorArgs, findings: &[Finding]) -> Done {
                 let _ = writeln!(
                     text,
                     "{:>5}  {}: {}",
-                    if finding.ok { "ok" } else { "WRONG" },
+                    match (finding.ok, finding.mend.is_empty()) {
+                        (true, true) => "ok",
+                        (true, false) => "note",
+                        (false, _) => "WRONG",
+                    },
                     finding.what,
                     one_line(&finding.seen)
                 );

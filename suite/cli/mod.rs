@@ -2,17 +2,22 @@
 
 mod args;
 mod cluster_tools;
+mod compare;
 mod doctor;
+mod export;
 mod keys;
+mod launch;
 mod review;
 mod run;
 mod serve;
 mod show;
 mod signals;
+mod site;
+mod sonobuoy;
 
 use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
 
@@ -30,7 +35,7 @@ const MAX_MESSAGE: usize = 8000;
 pub mod exit_code {
     /// All is well: conformant, accepted, verified.
     pub const OK: u8 = 0;
-    /// The answer is no: non-conformant, refused, a survivor.
+    /// The answer is no: non-conformant, refused, worse, a survivor.
     pub const NO: u8 = 1;
     /// The command was not usable as given.
     pub const USAGE: u8 = 2;
@@ -88,7 +93,10 @@ type Done = Result<u8, Failure>;
 /// Runs the program.
 pub fn main() -> ExitCode {
     crate::install_crypto();
-    let cli = match Cli::try_parse() {
+    let cli = match command()
+        .try_get_matches()
+        .and_then(|m| Cli::from_arg_matches(&m))
+    {
         Ok(cli) => cli,
         Err(error) => {
             // clap's own codes: 0 for help and version, 2 for usage errors.
@@ -112,6 +120,29 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The name of the plugin's program: `kubectl kfconform` runs what is called so.
+const PLUGIN: &str = "kubectl-kfconform";
+
+/// What the program was called by: itself, or as a plugin of `kubectl`.
+fn program_name() -> &'static str {
+    let called = std::env::args_os().next();
+    let called = called.as_ref().map(std::path::Path::new);
+    let plugin = called
+        .and_then(|path| path.file_stem())
+        .is_some_and(|stem| stem == PLUGIN);
+    if plugin { PLUGIN } else { "kfconform" }
+}
+
+/// The command line, whose usage says what people type.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    if program_name() == PLUGIN {
+        command.bin_name("kubectl kfconform")
+    } else {
+        command
+    }
+}
+
 fn dispatch(cli: Cli) -> Done {
     match cli.command {
         Command::Run(args) => run::run(&args),
@@ -124,15 +155,28 @@ fn dispatch(cli: Cli) -> Done {
         Command::Rbac(args) => show::rbac(&args),
         Command::Evidence(args) => block_on(show::evidence(args)),
         Command::Doctor(args) => block_on(doctor::doctor(args)),
+        Command::Diff(args) => compare::diff(&args),
+        Command::Coverage(args) => compare::coverage(&args),
         Command::Keygen(args) => keys::keygen(&args),
         Command::Sign(args) => keys::sign(&args),
         Command::Verify(args) => keys::verify(&args),
         Command::Submit(args) => block_on(review::submit(args)),
         Command::Review(args) => review::review(args),
+        Command::Export { what } => export::export(&what),
+        Command::Site(args) => site::site(&args),
+        Command::Report(args) => show::report(&args),
         Command::Reference(args) => block_on(serve::reference(args)),
         Command::Cleanup(args) => block_on(cluster_tools::cleanup(args)),
+        Command::Launch(args) => block_on(launch::launch(args)),
+        Command::Status(args) => block_on(launch::status(args)),
+        Command::Logs(args) => block_on(launch::logs(args)),
+        Command::Retrieve(args) => block_on(launch::retrieve(args)),
+        Command::Delete(args) => block_on(launch::delete(args)),
+        Command::Fleet(args) => block_on(launch::fleet(args)),
+        Command::Runner { show } => launch::runner(show),
         Command::Completions(args) => show::completions(&args),
-        Command::Man => show::man(),
+        Command::Man(args) => show::man(&args),
+        Command::Complete { words } => show::complete(&words),
         Command::Workload { command } => workload(command),
     }
 }

@@ -15,16 +15,18 @@ use super::{
     },
     block_on, exit_code, keys, print, print_json,
     signals::Signals,
+    sonobuoy,
 };
 use crate::{
     checks::Timeouts,
     cluster::{Config, Target},
     engine::{self, Event, Interrupt, RunOptions},
+    hurry,
     outcome::shorten,
     reference::{Reference, ReferenceOptions},
     report::{
+        self,
         console::{self, Style},
-        html, junit,
         model::{self, Results},
         progress::ProgressLine,
         text::{one_line, shell_quoted},
@@ -49,7 +51,7 @@ pub(super) fn image(registry: Option<&str>, config: &Config) -> String {
 }
 
 /// The folder for results whose place nobody chose.
-const RESULTS: &str = "kfconform-results";
+pub(super) const RESULTS: &str = "kfconform-results";
 
 /// The requirements that a command was told to use, and whether they are not the embedded ones.
 pub(super) fn specs(dir: Option<&PathBuf>) -> Result<(Arc<Specs>, bool), Failure> {
@@ -74,7 +76,7 @@ pub(super) fn target(args: &ClusterArgs) -> Target {
     }
 }
 
-fn timeouts(limits: &LimitArgs, config: &Config) -> Result<Timeouts, Failure> {
+pub(super) fn timeouts(limits: &LimitArgs, config: &Config) -> Result<Timeouts, Failure> {
     let mut timeouts = Timeouts::default();
     for (name, duration) in &config.timeouts {
         timeouts.set(name, duration).map_err(Failure::usage)?;
@@ -91,7 +93,11 @@ fn timeouts(limits: &LimitArgs, config: &Config) -> Result<Timeouts, Failure> {
 }
 
 /// The options of a run, but for what depends on the target.
-fn options(select: &SelectArgs, limits: &LimitArgs, config: Config) -> Result<RunOptions, Failure> {
+pub(super) fn options(
+    select: &SelectArgs,
+    limits: &LimitArgs,
+    config: Config,
+) -> Result<RunOptions, Failure> {
     let (specs, specs_overridden) = specs(select.specs.as_ref())?;
     let timeouts = timeouts(limits, &config)?;
     Ok(RunOptions {
@@ -128,7 +134,7 @@ pub(super) fn run(args: &RunArgs) -> Done {
         (None, Some(out)) => Folder::New(out.clone()),
         (None, None) => Folder::New(Path::new(RESULTS).join(&options.id)),
     };
-    block_on(perform(options, folder, &args.output))
+    make(options, folder, &args.output)
 }
 
 pub(super) fn rerun(args: &RerunArgs) -> Done {
@@ -146,7 +152,7 @@ pub(super) fn rerun(args: &RerunArgs) -> Done {
         free.next().unwrap_or_else(|| args.results.clone())
     });
     let of = args.results.clone();
-    block_on(perform(options, Folder::Again { of, out }, &args.output))
+    make(options, Folder::Again { of, out }, &args.output)
 }
 
 /// A run that goes on does so where it was begun: on the reference, with its faults, or on a cluster.
@@ -170,6 +176,16 @@ enum Folder {
     Again { of: PathBuf, out: PathBuf },
 }
 
+/// Makes a run. On the reference its time passes as fast as nothing happens, and that of the reference with it: an interval
+/// of a minute costs a fraction of a second, and nothing is left out for it.
+fn make(options: RunOptions, folder: Folder, output: &OutputArgs) -> Done {
+    if options.reference {
+        hurry::run(|| perform(options, folder, output)).map_err(Failure::incomplete)?
+    } else {
+        block_on(perform(options, folder, output))
+    }
+}
+
 /// Makes a run, signs its result and shows it.
 async fn perform(mut options: RunOptions, folder: Folder, output: &OutputArgs) -> Done {
     // What is wrong with these must not show after an hour's run.
@@ -183,7 +199,7 @@ async fn perform(mut options: RunOptions, folder: Folder, output: &OutputArgs) -
     options.resume = !matches!(folder, Folder::New(_));
     let out = match folder {
         Folder::New(out) => {
-            vacant(&out)?;
+            vacant_for_run(&out)?;
             out
         }
         Folder::Unfinished(dir) => dir,
@@ -210,8 +226,13 @@ async fn perform(mut options: RunOptions, folder: Folder, output: &OutputArgs) -
         None
     };
     options.out = Some(out.clone());
+    let specs = Arc::clone(&options.specs);
 
     let (sender, events) = mpsc::unbounded_channel();
+    let events = match &output.progress_url {
+        Some(url) => sonobuoy::told(url.clone(), events),
+        None => events,
+    };
     let shown = tokio::spawn(show(events, output.quiet));
     let results = engine::run(options, sender, interrupts()).await;
     drop(shown.await);
@@ -227,33 +248,59 @@ async fn perform(mut options: RunOptions, folder: Folder, output: &OutputArgs) -
     let written = |error: &dyn std::fmt::Display| {
         Failure::incomplete(format!("cannot write the result: {error}"))
     };
-    std::fs::write(out.join("junit.xml"), junit::render(&results)).map_err(|e| written(&e))?;
-    std::fs::write(out.join("report.html"), html::render(&results)).map_err(|e| written(&e))?;
+    report::write_beside(&results, &specs, &out).map_err(|e| written(&e))?;
+    conclude(&results, key, product, output, &out)
+}
+
+/// Signs a result that is written, puts the product's metadata beside it, and shows it.
+pub(super) fn conclude(
+    results: &Results,
+    key: Option<seal::PrivateKey>,
+    product: Option<String>,
+    output: &OutputArgs,
+    out: &Path,
+) -> Done {
+    let written = |error: &dyn std::fmt::Display| {
+        Failure::incomplete(format!("cannot write the result: {error}"))
+    };
     if let Some(product) = product {
-        std::fs::write(beside(&out, "product.yaml"), product).map_err(|e| written(&e))?;
+        std::fs::write(beside(out, "product.yaml"), product).map_err(|e| written(&e))?;
     }
     let mut trust = None;
     // What may still go on is not signed: the signature is over the whole of a folder.
     if let Some(key) = key.filter(|_| results.run.complete) {
-        seal::folder::sign(&out, &key).map_err(|e| written(&e))?;
+        seal::folder::sign(out, &key).map_err(|e| written(&e))?;
         trust = Some(if let Some(path) = &output.key {
             path.with_extension("pub")
         } else {
-            let path = beside(&out, "pub");
+            let path = beside(out, "pub");
             std::fs::write(&path, key.public().to_pem()).map_err(|e| written(&e))?;
             path
         });
     }
-    report(&results, output, &out, trust.as_deref())?;
+    show_report(results, output, out, trust.as_deref())?;
     Ok(results.verdict.exit_code())
 }
 
-/// Refuses a result folder that is no folder, or that holds something.
-fn vacant(out: &Path) -> Result<(), Failure> {
+/// Refuses a run's folder that is no folder, or that holds something.
+fn vacant_for_run(out: &Path) -> Result<(), Failure> {
+    let or = format!(
+        ", or --resume {} to go on with an interrupted run",
+        out.display()
+    );
+    vacant_or(out, &or)
+}
+
+/// Refuses a folder to write to that is no folder, or that holds something.
+pub(super) fn vacant(out: &Path) -> Result<(), Failure> {
+    vacant_or(out, "")
+}
+
+fn vacant_or(out: &Path, or: &str) -> Result<(), Failure> {
     let shown = out.display();
     match out.read_dir().map(|mut entries| entries.next().is_some()) {
         Ok(true) => Err(Failure::usage(format!(
-            "{shown} is not empty; give another folder with --out, or --resume {shown} to go on with an interrupted run"
+            "{shown} is not empty; give another folder with --out{or}"
         ))),
         Ok(false) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => std::fs::create_dir_all(out)
@@ -287,7 +334,7 @@ fn with_suffix(file: &std::ffi::OsStr, name: &str) -> std::ffi::OsString {
 }
 
 /// The product's metadata: a YAML file with keys and values.
-fn product(path: &Path) -> Result<String, Failure> {
+pub(super) fn product(path: &Path) -> Result<String, Failure> {
     let unusable = |why: &dyn std::fmt::Display| {
         Failure::usage(format!(
             "cannot use the product's metadata {}: {why}",
@@ -300,7 +347,7 @@ fn product(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn report(
+fn show_report(
     results: &Results,
     output: &OutputArgs,
     out: &Path,
@@ -353,12 +400,12 @@ pub(super) fn style(terminal: bool) -> Style {
 }
 
 /// One live line on a terminal, plain lines elsewhere. Both go to standard error.
-async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
+pub(super) async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
     let terminal = std::io::stderr().is_terminal() && !quiet;
     let style = style(terminal);
     let mut line: Option<ProgressLine> = None;
     let (mut done, mut total) = (0, 0);
-    let mut running: Vec<&'static str> = Vec::new();
+    let mut running: Vec<String> = Vec::new();
     let say = |line: &Option<ProgressLine>, text: &str| {
         if quiet {
             return;
@@ -407,9 +454,16 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                     );
                 }
             }
+            Event::Concerned(concerns) => {
+                for concern in concerns {
+                    let text = format!("warning: {}: {}", concern.what, concern.seen);
+                    say(&line, &shorten(&one_line(&text), 400));
+                }
+            }
             Event::NamespaceReady(name) => say(&line, &format!("working in namespace {name}")),
+            Event::Notice(text) => say(&line, &one_line(&text)),
             Event::SetupStarted(id) => {
-                running.push(id);
+                running.push(id.into_owned());
                 if let Some(line) = &line {
                     line.running(&running);
                 }
@@ -434,7 +488,7 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
                 }
             }
             Event::CheckStarted(id) => {
-                running.push(id);
+                running.push(id.into_owned());
                 if let Some(line) = &line {
                     line.running(&running);
                 }
@@ -474,7 +528,7 @@ async fn show(mut events: mpsc::UnboundedReceiver<Event>, quiet: bool) {
 }
 
 /// Counts Ctrl-C and the termination signal.
-fn interrupts() -> watch::Receiver<Interrupt> {
+pub(super) fn interrupts() -> watch::Receiver<Interrupt> {
     let (sender, receiver) = watch::channel(Interrupt::No);
     let mut signals = Signals::new();
     tokio::spawn(async move {

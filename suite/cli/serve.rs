@@ -7,6 +7,7 @@ use crate::{
     clock::Clock,
     reference::{Reference, ReferenceOptions},
     selftest,
+    spec::Distribution,
 };
 
 pub(super) async fn reference(args: ReferenceArgs) -> Done {
@@ -21,10 +22,15 @@ pub(super) async fn reference(args: ReferenceArgs) -> Done {
             args.listen
         )));
     }
+    let layout = args.layout.as_deref().map(Distribution::find).transpose();
+    let layout = layout.map_err(Failure::usage)?;
     let reference = Reference::start(ReferenceOptions {
         clock: Clock::wall(),
         faults: args.fault,
         listen: args.listen,
+        runner: Some(crate::launch::runner::program()),
+        layout,
+        ..ReferenceOptions::default()
     })
     .await
     .map_err(|e| {

@@ -1,6 +1,6 @@
 //! Commands that only show something.
 
-use std::fmt::Write;
+use std::{fmt::Write, io::IsTerminal};
 
 use clap::CommandFactory;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{
     Done, Failure,
     args::{
-        Cli, CompletionsArgs, EvidenceArgs, ExplainArgs, Format, ImagesArgs, ListArgs, PlanArgs,
-        RbacArgs,
+        Cli, Completer, CompletionsArgs, EvidenceArgs, ExplainArgs, Format, ImagesArgs, ListArgs,
+        ManArgs, PlanArgs, RbacArgs, ReportArgs, ReportFormat,
     },
-    exit_code, print, print_json,
+    exit_code, print, print_json, program_name,
     run::{image, specs},
 };
 use crate::{
@@ -21,9 +21,14 @@ use crate::{
         exchange::{Body, Reply},
         rbac,
     },
-    engine::{Plan, Recording, plan as plan_of},
+    engine::{Plan, Recording, plan as plan_of, recording::EVIDENCE_FILE},
     outcome::shorten,
-    report::model::{self, Results},
+    reference,
+    report::{
+        console, html, junit, markdown,
+        model::{self, Results},
+    },
+    seal::product::{PRODUCT_FILE, Product},
     spec::{self, Specs, select},
 };
 
@@ -98,7 +103,13 @@ pub(super) fn explain(args: &ExplainArgs) -> Done {
     };
     match args.format {
         Format::Json => print_json(requirement)?,
-        Format::Text => print(&spec::explain(requirement, 100))?,
+        Format::Text => {
+            let own = reference::faults().filter(|fault| fault.requirement() == requirement.id);
+            let says: Vec<&str> = own.map(|fault| fault.says).collect();
+            // Lines longer than this are hard to read, however wide the terminal is.
+            let width = super::run::style(true).width.min(100);
+            print(&spec::explain(specs, requirement, &says, width.into()))?;
+        }
     }
     Ok(exit_code::OK)
 }
@@ -214,12 +225,74 @@ pub(super) fn rbac(args: &RbacArgs) -> Done {
 
 pub(super) fn completions(args: &CompletionsArgs) -> Done {
     let mut out = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "kfconform", &mut out);
+    match args.shell {
+        Completer::Kubectl => {
+            print(
+                "#!/bin/sh\n# kubectl asks this for completions: put it on the path as kubectl_complete-kfconform.\nexec kubectl-kfconform __complete \"$@\"\n",
+            )?;
+            return Ok(exit_code::OK);
+        }
+        Completer::Of(shell) => {
+            clap_complete::generate(shell, &mut Cli::command(), program_name(), &mut out);
+        }
+    }
     print(&String::from_utf8_lossy(&out))?;
     Ok(exit_code::OK)
 }
 
-pub(super) fn man() -> Done {
+/// What may follow the words of a command, as `kubectl` takes it from a plugin: lines, and what to do with them.
+pub(super) fn complete(words: &[String]) -> Done {
+    const NO_FILES: &str = ":4";
+    const FILES: &str = ":0";
+    let (last, before) = words
+        .split_last()
+        .map_or(("", words), |(last, before)| (last.as_str(), before));
+    let root = Cli::command();
+    let mut command = &root;
+    for word in before {
+        command = command.find_subcommand(word).unwrap_or(command);
+    }
+    let line = |name: &str, about: Option<&clap::builder::StyledStr>| {
+        let about = about.map(ToString::to_string).unwrap_or_default();
+        let about = about.lines().next().unwrap_or_default().to_owned();
+        if about.is_empty() {
+            format!("{name}\n")
+        } else {
+            format!("{name}\t{about}\n")
+        }
+    };
+    let mut text = String::new();
+    if last.starts_with('-') {
+        let flags = command.get_arguments().filter(|a| !a.is_hide_set());
+        for (name, flag) in flags.filter_map(|f| Some((format!("--{}", f.get_long()?), f))) {
+            if name.starts_with(last) {
+                text.push_str(&line(&name, flag.get_help()));
+            }
+        }
+    } else {
+        let commands = command.get_subcommands().filter(|c| !c.is_hide_set());
+        for command in commands.filter(|c| c.get_name().starts_with(last)) {
+            text.push_str(&line(command.get_name(), command.get_about()));
+        }
+    }
+    // Where no command can follow, a file may.
+    let then = if command.has_subcommands() || last.starts_with('-') {
+        NO_FILES
+    } else {
+        FILES
+    };
+    print(&format!("{text}{then}\n"))?;
+    Ok(exit_code::OK)
+}
+
+pub(super) fn man(args: &ManArgs) -> Done {
+    if let Some(dir) = &args.out {
+        let unwritable =
+            |e: std::io::Error| Failure::usage(format!("cannot write to {}: {e}", dir.display()));
+        std::fs::create_dir_all(dir).map_err(unwritable)?;
+        clap_mangen::generate_to(Cli::command(), dir).map_err(unwritable)?;
+        return Ok(exit_code::OK);
+    }
     let mut out = Vec::new();
     clap_mangen::Man::new(Cli::command())
         .render(&mut out)
@@ -266,6 +339,33 @@ pub(super) async fn evidence(args: EvidenceArgs) -> Done {
         Format::Text => print(&readable(evidence))?,
     }
     Ok(exit_code::OK)
+}
+
+/// A result once more, made from what its folder holds.
+pub(super) fn report(args: &ReportArgs) -> Done {
+    let results = Results::read(&args.dir.join(model::RESULTS_FILE)).map_err(Failure::usage)?;
+    match args.format {
+        ReportFormat::Json => print_json(&results)?,
+        ReportFormat::Junit => print(&junit::render(&results))?,
+        ReportFormat::Markdown => print(&markdown::markdown(&results))?,
+        ReportFormat::Github => print(&markdown::annotations(&results))?,
+        ReportFormat::Html => {
+            let recording = Recording::read(&args.dir.join(EVIDENCE_FILE));
+            let exchanges = recording.map_or_else(|_| html::Exchanges::new(), |r| r.evidence);
+            let product = Product::read(&args.dir.join(PRODUCT_FILE)).ok();
+            print(&html::render(&html::Report {
+                results: &results,
+                specs: Specs::embedded(),
+                exchanges: &exchanges,
+                whose: product.as_ref().map(Product::whose),
+            }))?;
+        }
+        ReportFormat::Text => {
+            let style = super::run::style(std::io::stdout().is_terminal());
+            print(&console::summary(&results, Some(&args.dir), style))?;
+        }
+    }
+    Ok(results.verdict.exit_code())
 }
 
 /// The exchanges of one check as a person reads them.

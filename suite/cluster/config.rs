@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Plugin;
+
 /// The largest configuration file that is read, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 
@@ -33,13 +35,48 @@ pub struct Config {
     pub storage_class: Option<String>,
     /// Whether the run is inside the cluster and reaches Services by their names. Found when absent.
     pub in_cluster: Option<bool>,
-    /// Where components are, when they are not found: by component name (`pipelines`, `katib`, …).
+    /// How the distribution's gateway tells components who asks.
+    pub identity: IdentityHeader,
+    /// Where components are, when they are not found: by component name (`pipelines`, `katib`, …), or by the name of one
+    /// of the platform's own services (`kfam`, `jupyter-web-app`, `dashboard`).
     pub components: BTreeMap<String, ComponentConfig>,
     /// Literal texts that never may be written, beside those that are redacted anyway.
     pub redact: Vec<String>,
     /// Named timeouts, like `request: 30s`; the same as `--timeout`.
     pub timeouts: BTreeMap<String, String>,
+    /// Working groups' own programs that run beside the checks; what they report is shown and counts for nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<Plugin>,
 }
+
+/// The header by which the distribution's gateway tells components who asks. Requests as a user carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct IdentityHeader {
+    /// The header's name.
+    pub header: String,
+    /// What stands in it before the user's name.
+    pub prefix: String,
+}
+
+impl Default for IdentityHeader {
+    fn default() -> Self {
+        Self {
+            header: "kubeflow-userid".to_owned(),
+            prefix: String::new(),
+        }
+    }
+}
+
+/// Headers that say something else than who asks, or that are never written down.
+const NO_IDENTITY: [&str; 6] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "cookie",
+    "host",
+    "transfer-encoding",
+];
 
 /// Where one component is.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -168,9 +205,26 @@ impl Config {
         if config.kind.as_deref().is_some_and(|v| v != "Config") {
             return Err(invalid("kind must be `Config`".to_owned()));
         }
+        let IdentityHeader { header, prefix } = &config.identity;
+        let unusable = http::HeaderName::from_bytes(header.as_bytes()).is_err()
+            || NO_IDENTITY.contains(&header.to_ascii_lowercase().as_str());
+        if unusable {
+            return Err(invalid(format!(
+                "identity.header: `{header}` is no header that could say who asks"
+            )));
+        }
+        if http::HeaderValue::from_str(prefix).is_err() {
+            return Err(invalid(
+                "identity.prefix has a line break or another control character".to_owned(),
+            ));
+        }
+        let known: Vec<&str> = crate::COMPONENTS
+            .into_iter()
+            .chain(super::discover::SERVICES.map(|service| service.name))
+            .collect();
         for (name, component) in &mut config.components {
-            if !crate::COMPONENTS.contains(&name.as_str()) {
-                let unknown = crate::spec::Unknown::new("component", name, crate::COMPONENTS);
+            if !known.contains(&name.as_str()) {
+                let unknown = crate::spec::Unknown::new("component", name, known);
                 return Err(invalid(format!("components: {unknown}")));
             }
             let authority = component
@@ -202,6 +256,9 @@ impl Config {
                 short.len(),
                 super::redact::SHORTEST
             )));
+        }
+        if let Some(fault) = Plugin::fault_of(&config.plugins) {
+            return Err(invalid(format!("plugins: {fault}")));
         }
         Ok(config)
     }
@@ -264,6 +321,25 @@ mod tests {
             error.contains("katip") && error.contains("katib"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn the_identity_header_can_be_set_to_what_is_one() {
+        assert_eq!(
+            Config::default().identity,
+            IdentityHeader {
+                header: "kubeflow-userid".to_owned(),
+                prefix: String::new()
+            }
+        );
+        let text = "identity: {header: x-user, prefix: \"accounts:\"}\n";
+        let config = Config::parse(text, "k.yaml").unwrap();
+        assert_eq!(config.identity.header, "x-user");
+        for header in ["\"\"", "Authorization", "a b"] {
+            let text = format!("identity: {{header: {header}}}\n");
+            let error = Config::parse(&text, "k.yaml").unwrap_err().to_string();
+            assert!(error.contains("identity.header"), "{error}");
+        }
     }
 
     #[test]

@@ -1,18 +1,26 @@
 //! Finds where a distribution keeps things. Nothing is assumed of namespaces or names.
 
+mod kserve;
+mod notebooks;
+mod optional;
+mod services;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Config, Endpoint, Kind, Request, Session, TransportError, config::Access, kinds,
+    Answer, Config, Endpoint, Kind, Request, Session, TransportError,
+    config::{Access, IdentityHeader},
+    kinds,
 };
 pub(crate) use crate::percent::escape;
 use crate::{
     digest::sha256,
     outcome::{CouldNotRun, Outcome, Stop, shorten},
 };
+pub(super) use services::SERVICES;
 
 /// What is known of a cluster before the first check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -31,12 +39,19 @@ pub struct Facts {
     pub components: BTreeMap<String, Component>,
     /// Features, by name: whether each is there, and how that was found.
     pub features: BTreeMap<String, Feature>,
+    /// Services beside the components' own APIs that were found, by name: `kfam`, `jupyter-web-app`, `dashboard`,
+    /// `katib-db-manager`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, Component>,
     /// Whether Profiles are served.
     pub profiles: bool,
     /// Whether Pipelines runs in multi-user mode.
     pub multi_user: bool,
     /// The word for KServe's mode without Knative, as this cluster understands it; empty where nothing tells.
     pub kserve_mode: String,
+    /// How the distribution's gateway tells components who asks, where a component's settings say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityHeader>,
     /// Looks that the cluster refused, in its words: what was not found may be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
@@ -75,10 +90,15 @@ impl Facts {
     /// say what it is is for the check of its health to report.
     pub async fn discover(session: &Session, config: &Config) -> Outcome<Self> {
         let mut facts = Self::look(session, config).await?;
-        for (name, component) in &facts.components {
+        for (name, component) in facts.components.iter().chain(&facts.services) {
             if let Some(access) = &component.access {
                 session.set_component(name, access);
             }
+        }
+        if let Some(identity) = &facts.identity
+            && config.identity == IdentityHeader::default()
+        {
+            session.set_identity(identity);
         }
         facts.ask_pipelines(session).await;
         Ok(facts)
@@ -176,16 +196,16 @@ impl Facts {
             "the API group kubeflow.org/v1 serves profiles",
         );
 
-        if kubeflow_v1.iter().any(|r| r == "notebooks") {
-            let found =
-                controller(session, config, "notebooks", None, &["notebook-controller"]).await?;
-            facts.components.insert(
-                "notebooks".to_owned(),
-                Component {
-                    how: format!("kubeflow.org/v1 serves notebooks; {}", found.how),
-                    ..found
-                },
+        if facts.profiles {
+            facts.feature(
+                "authorization-policies",
+                served("security.istio.io", "v1beta1"),
+                "the API group security.istio.io/v1beta1 is served",
             );
+            facts.platform(session, config).await?;
+        }
+        if kubeflow_v1.iter().any(|r| r == "notebooks") {
+            facts.notebooks(session, config).await?;
         }
         if kubeflow_beta.iter().any(|r| r == "experiments") {
             let namespace = webhook_namespace(&webhooks, WEBHOOKS[0]);
@@ -198,6 +218,10 @@ impl Facts {
                     ..found
                 },
             );
+        }
+        let services = services::list(session).await?;
+        if facts.profiles || facts.components.contains_key("katib") {
+            facts.services(session, config, &services).await?;
         }
         if served("serving.kserve.io", "v1beta1") {
             let namespace = webhook_namespace(&webhooks, WEBHOOKS[1]);
@@ -228,7 +252,10 @@ impl Facts {
             served("networking.istio.io", "v1beta1") || served("networking.istio.io", "v1"),
             "the API group networking.istio.io is served",
         );
-        facts.pipelines(session, config).await?;
+        facts.pipelines(session, config, &services).await?;
+        facts
+            .optional(session, config, &webhooks, served, &services)
+            .await?;
         facts.refused = session.refusals();
         Ok(facts)
     }
@@ -236,15 +263,23 @@ impl Facts {
     /// Why a component that was not found may be there all the same: the look for it was refused.
     pub fn not_seen(&self, component: &str) -> Option<&str> {
         self.refusal_of(match component {
-            "pipelines" => "\"services\"",
+            "pipelines" | "hub" => "\"services\"",
             _ => "path \"/apis",
         })
     }
 
     /// Why a feature that was not found may be there all the same.
     pub fn feature_not_seen(&self, feature: &str) -> Option<&str> {
-        if feature.starts_with("kserve-") {
+        if matches!(feature, "kserve-ingress" | "kserve-gateway") {
+            self.refusal_of("\"configmaps\"")
+        } else if feature.starts_with("kserve-") {
             self.refusal_of("\"customresourcedefinitions\"")
+        } else if SERVICES.iter().any(|service| service.name == feature) {
+            self.refusal_of("\"services\"")
+        } else if feature == "pod-defaults" {
+            self.refusal_of("path \"/apis")
+        } else if feature.starts_with("notebook-") {
+            self.refusal_of("\"configmaps\"")
         } else {
             None
         }
@@ -329,62 +364,28 @@ impl Facts {
             standard,
             "the InferenceService CRD has status.servingRuntimeName",
         );
-        Ok(())
+        self.kserve_settings(session).await
     }
 
-    async fn pipelines(&mut self, session: &Session, config: &Config) -> Outcome {
-        let set = config.component("pipelines");
-        let (access, how, namespace) = if let Some(url) = set.url {
-            (
-                Access::Url {
-                    url,
-                    token: set.token,
-                },
-                "set in the configuration".to_owned(),
-                None,
-            )
-        } else {
-            let service = match (&set.namespace, &set.service) {
-                (Some(namespace), Some(name)) => {
-                    let service = get(kinds::SERVICE.object_path(namespace, name));
-                    maybe(session, service.keep(service_of)).await?
-                }
-                _ => pipelines_service(session).await?,
-            };
-            let Some(service) = service else {
-                return Ok(());
-            };
-            let namespace = text(&service["metadata"]["namespace"]);
-            let name = text(&service["metadata"]["name"]);
-            let port = set.port.or_else(|| http_port(&service)).unwrap_or(8888);
-            let how = format!("Service {namespace}/{name} port {port}");
-            (
-                Access::Service {
-                    namespace: namespace.clone(),
-                    name,
-                    port,
-                },
-                how,
-                Some(namespace),
-            )
-        };
-        let images = match &namespace {
-            Some(namespace) => match deployment(session, namespace, &["ml-pipeline"]).await? {
-                Some(found) => images(session, &found).await?,
-                None => vec![],
-            },
-            None => vec![],
-        };
+    async fn platform(&mut self, session: &Session, config: &Config) -> Outcome {
+        let names = &[
+            "profiles-deployment",
+            "profile-controller",
+            "kubeflow-profiles",
+        ];
+        let found = controller(session, config, "platform", None, names).await?;
         self.components.insert(
-            "pipelines".to_owned(),
+            "platform".to_owned(),
             Component {
-                version: set.version.or_else(|| images.first().and_then(|i| tag(i))),
-                endpoint: access.kind().to_owned(),
-                how,
-                namespace,
-                images,
-                access: Some(access),
+                how: format!("kubeflow.org/v1 serves profiles; {}", found.how),
+                ..found
             },
+        );
+        let alpha = resources(session, "kubeflow.org", "v1alpha1").await?;
+        self.feature(
+            "pod-defaults",
+            alpha.iter().any(|r| r == "poddefaults"),
+            "the API group kubeflow.org/v1alpha1 serves poddefaults",
         );
         Ok(())
     }
@@ -418,7 +419,8 @@ impl Facts {
             return;
         };
         let health = answer.json().clone();
-        self.multi_user = health["multi_user"].as_bool().unwrap_or(false);
+        // How it is written is judged by a check; that it is meant is enough to ask rightly.
+        self.multi_user = health["multi_user"] == true || health["multi_user"] == "true";
         self.feature(
             "multi-user",
             self.multi_user,
@@ -429,6 +431,11 @@ impl Facts {
             health["pipeline_store"] == "kubernetes",
             "the health answer's pipeline_store",
         );
+        // One release brought all of these.
+        for name in ["pipelines-names", "pipelines-cascade"] {
+            let told = health["pipeline_store"].is_string();
+            self.feature(name, told, "the health answer has a pipeline_store");
+        }
         if let Some(component) = self.components.get_mut("pipelines")
             && component.version.is_none()
         {
@@ -449,6 +456,38 @@ impl Facts {
                 "pipelines-strict-json",
                 modern,
                 "an error body without the key `error` (API gateway v2)",
+            );
+        }
+        let request = Request::new(
+            Endpoint::Component("pipelines".to_owned()),
+            "PATCH",
+            "/apis/v2beta1/pipelines/00000000-0000-0000-0000-000000000000",
+        )
+        .json(json!({}));
+        if let Ok(answer) = session.send(request).await {
+            // Nobody has this id. Where there is no such method the gateway itself says so, without details.
+            let body = answer.json();
+            let known = body["code"] != 12 && items(body, "details").next().is_some();
+            self.feature(
+                "pipelines-patch",
+                known,
+                "PATCH of an unknown pipeline is answered by the service, not by the gateway",
+            );
+        }
+        let no_tag = json!({"predicates": [{"key": "tags.kfconform", "operation": "EQUALS", "string_value": "no such value"}]});
+        let request = Request::new(
+            Endpoint::Component("pipelines".to_owned()),
+            "GET",
+            format!(
+                "/apis/v2beta1/pipelines?page_size=1&filter={}",
+                escape(&no_tag.to_string())
+            ),
+        );
+        if let Ok(answer) = session.send(request).await {
+            self.feature(
+                "pipelines-tags",
+                answer.is_success(),
+                "a list of pipelines is filtered by a tag",
             );
         }
     }
@@ -497,16 +536,21 @@ async fn send(session: &Session, request: Request) -> Outcome<Answer> {
 // What is kept of what discovery reads. All else of the cluster is nobody's business, and is not recorded.
 
 /// The API groups that discovery looks for.
-const GROUPS: [&str; 4] = [
+const GROUPS: [&str; 7] = [
     "kubeflow.org",
+    "security.istio.io",
     "serving.kserve.io",
     "serving.knative.dev",
     "networking.istio.io",
+    "trainer.kubeflow.org",
+    "sparkoperator.k8s.io",
 ];
-/// Parts of the names of the webhooks that tell where Katib's and KServe's controllers are.
-const WEBHOOKS: [&str; 2] = [
+/// Parts of the names of the webhooks that tell where the controllers of Katib, KServe, Trainer and Spark are.
+const WEBHOOKS: [&str; 4] = [
     "experiment.katib.kubeflow.org",
     "inferenceservice.kserve-webhook-server",
+    "trainjob.trainer.kubeflow.org",
+    "sparkapplication.sparkoperator.k8s.io",
 ];
 
 fn version_of(version: &Value) -> Value {
@@ -574,18 +618,11 @@ fn schema_of(crd: &Value) -> Value {
     }]}})
 }
 
-fn service_of(service: &Value) -> Value {
-    let ports: Vec<Value> = items(&service["spec"], "ports")
-        .map(|port| json!({"name": port["name"], "port": port["port"]}))
-        .collect();
-    json!({"metadata": named(service), "spec": {"ports": ports}})
-}
-
 fn images_of(deployment: &Value) -> Value {
     let containers = items(&deployment["spec"]["template"]["spec"], "containers");
     let containers: Vec<Value> = containers.map(|c| json!({"image": c["image"]})).collect();
     json!({
-        "kind": "Deployment", "metadata": named(deployment),
+        "kind": deployment["kind"], "metadata": named(deployment),
         "spec": {"template": {"spec": {"containers": containers}}},
     })
 }
@@ -666,9 +703,9 @@ async fn controller(
     };
     let found = deployment(session, namespace.as_deref().unwrap_or_default(), names).await?;
     let (namespace, how) = match (namespace, &found) {
-        (None, Some((namespace, name))) => (
-            Some(namespace.clone()),
-            format!("Deployment {namespace}/{name}"),
+        (None, Some(found)) => (
+            Some(found.namespace.clone()),
+            format!("{} {}/{}", found.kind.kind, found.namespace, found.name),
         ),
         (namespace, _) => (namespace, how),
     };
@@ -694,66 +731,59 @@ fn is_named(object: &Value, name: &str) -> bool {
             .is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// The Deployment of one of these names (its namespace, its name) in a namespace, or in any.
+/// What runs a component: a Deployment, or a StatefulSet.
+#[derive(Debug)]
+struct Workload {
+    kind: Kind,
+    namespace: String,
+    name: String,
+}
+
+impl Workload {
+    fn path(&self) -> String {
+        self.kind.object_path(&self.namespace, &self.name)
+    }
+}
+
+/// The Deployment of one of these names in a namespace, or in any; where there is none, the StatefulSet.
 async fn deployment(
     session: &Session,
     namespace: &str,
     names: &'static [&'static str],
-) -> Outcome<Option<(String, String)>> {
-    // Of what else runs in a cluster not even the names are kept.
-    let list = get(format!("{}?limit=250", kinds::DEPLOYMENT.path(namespace)))
-        .header(
-            "accept",
-            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
-        )
-        .keep(|object| {
-            let wanted = names.iter().any(|name| is_named(object, name));
-            wanted.then(|| json!({"metadata": named(object)})).into()
-        });
-    let list = maybe(session, list).await?.unwrap_or_default();
-    // The exact name before one with a suffix: `ml-pipeline` and not `ml-pipeline-ui`.
-    let exact = items(&list, "items").find(|d| names.iter().any(|n| name_of(d) == *n));
-    let found = exact.or_else(|| items(&list, "items").next());
-    Ok(found.map(|d| (text(&d["metadata"]["namespace"]), name_of(d).to_owned())))
-}
-
-/// The images of a Deployment, its first container's first.
-async fn images(session: &Session, found: &(String, String)) -> Outcome<Vec<String>> {
-    let (namespace, name) = found;
-    let request = get(kinds::DEPLOYMENT.object_path(namespace, name)).keep(images_of);
-    let deployment = maybe(session, request).await?.unwrap_or_default();
-    Ok(items(&deployment["spec"]["template"]["spec"], "containers")
-        .map(|c| text(&c["image"]))
-        .collect())
-}
-
-/// The Pipelines API's Service: by its usual name, else by its usual label; with a port for HTTP.
-async fn pipelines_service(session: &Session) -> Outcome<Option<Value>> {
-    for query in [
-        "fieldSelector=metadata.name%3Dml-pipeline",
-        "labelSelector=app%3Dml-pipeline",
-        "labelSelector=app.kubernetes.io%2Fcomponent%3Dml-pipeline",
-    ] {
-        let list = get(format!("{}?{query}&limit=100", kinds::SERVICE.path("")));
-        let list = maybe(session, list.keep(service_of))
-            .await?
-            .unwrap_or_default();
-        if let Some(service) = items(&list, "items").find(|s| http_port(s).is_some()) {
-            return Ok(Some(service.clone()));
+) -> Outcome<Option<Workload>> {
+    for kind in [kinds::DEPLOYMENT, kinds::STATEFUL_SET] {
+        // Of what else runs in a cluster not even the names are kept.
+        let list = get(format!("{}?limit=250", kind.path(namespace)))
+            .header(
+                "accept",
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+            )
+            .keep(|object| {
+                let wanted = names.iter().any(|name| is_named(object, name));
+                wanted.then(|| json!({"metadata": named(object)})).into()
+            });
+        let list = maybe(session, list).await?.unwrap_or_default();
+        // The exact name before one with a suffix: `ml-pipeline` and not `ml-pipeline-ui`.
+        let exact = items(&list, "items").find(|d| names.iter().any(|n| name_of(d) == *n));
+        if let Some(found) = exact.or_else(|| items(&list, "items").next()) {
+            return Ok(Some(Workload {
+                kind,
+                namespace: text(&found["metadata"]["namespace"]),
+                name: name_of(found).to_owned(),
+            }));
         }
     }
     Ok(None)
 }
 
-fn http_port(service: &Value) -> Option<u16> {
-    let ports = || items(&service["spec"], "ports");
-    let named = ports()
-        .find(|p| p["name"] == "http")
-        .or_else(|| ports().find(|p| p["port"] == 8888));
-    named
-        .or_else(|| ports().next())
-        .and_then(|p| p["port"].as_u64())
-        .and_then(|p| u16::try_from(p).ok())
+/// The images of a workload, its first container's first; that of Juju's charm, which is no component's, left out.
+async fn images(session: &Session, found: &Workload) -> Outcome<Vec<String>> {
+    let request = get(found.path()).keep(images_of);
+    let workload = maybe(session, request).await?.unwrap_or_default();
+    Ok(items(&workload["spec"]["template"]["spec"], "containers")
+        .map(|c| text(&c["image"]))
+        .filter(|image| !image.contains("/charm-base"))
+        .collect())
 }
 
 fn webhook_namespace(webhooks: &Value, suffix: &str) -> Option<String> {
@@ -803,7 +833,7 @@ fn text(value: &Value) -> String {
 }
 
 /// The tag of an image reference, if it has one that is not a digest.
-fn tag(image: &str) -> Option<String> {
+pub(crate) fn tag(image: &str) -> Option<String> {
     let last = image.split('@').next()?.rsplit('/').next()?;
     last.split_once(':').map(|(_, tag)| tag.to_owned())
 }

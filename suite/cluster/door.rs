@@ -20,12 +20,12 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::{
     Config, Kind, TransportError,
-    config::Access,
+    config::{Access, IdentityHeader},
     exchange::{
         Answer, Asked, Body, Endpoint, Identity, Keep, MAX_BODY, MAX_PAGES, MAX_WEIGHT, Request,
         document, recorded_headers, weight,
     },
-    kinds,
+    grpc, kinds,
     redact::Redactor,
     tunnel::Tunnel,
 };
@@ -56,6 +56,8 @@ pub enum ConnectError {
 /// The live cluster: the Kubernetes API by `kube`, the components' HTTP APIs by `reqwest`.
 pub struct Door {
     kube: Client,
+    /// The same without the kubeconfig's credentials, for requests as somebody else: these would win over a token.
+    bare: Client,
     server: String,
     http: reqwest::Client,
     clock: Clock,
@@ -64,6 +66,8 @@ pub struct Door {
     run: String,
     request_timeout: Duration,
     in_cluster: bool,
+    /// How components are told who asks.
+    identity: std::sync::RwLock<IdentityHeader>,
     /// What is secret is learnt as the run goes: tokens are made for it.
     redactor: std::sync::RwLock<Arc<Redactor>>,
     components: std::sync::RwLock<BTreeMap<String, Access>>,
@@ -120,6 +124,9 @@ impl Door {
         let redactor = Redactor::new(config.secrets().chain(credentials(&kube_config)));
         let clean = |why: &str| ConnectError::Client(redactor.text(why));
         let server = address(&kube_config.cluster_url);
+        let mut bare_config = kube_config.clone();
+        bare_config.auth_info = kube::config::AuthInfo::default();
+        let bare = Client::try_from(bare_config).map_err(|e| clean(&no_client(&e)))?;
         // A plugin that gets the credentials blocks, and may ask its user something.
         let kube = tokio::task::spawn_blocking(move || Client::try_from(kube_config))
             .await
@@ -133,6 +140,7 @@ impl Door {
             .map_err(|e| clean(&e.to_string()))?;
         Ok(Self {
             kube,
+            bare,
             server,
             http,
             clock: options.clock,
@@ -140,6 +148,7 @@ impl Door {
             run: options.run,
             request_timeout: options.request_timeout,
             in_cluster: config.in_cluster.unwrap_or(in_cluster),
+            identity: std::sync::RwLock::new(config.identity.clone()),
             redactor: std::sync::RwLock::new(Arc::new(redactor)),
             components: std::sync::RwLock::new(BTreeMap::new()),
             tunnels: Mutex::new(HashMap::new()),
@@ -168,6 +177,22 @@ impl Door {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .insert(name.to_owned(), access);
+    }
+
+    /// Tells in which header who asks is told to components.
+    pub(super) fn set_identity(&self, header: IdentityHeader) {
+        *self
+            .identity
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = header;
+    }
+
+    /// The header in which who asks is told to components.
+    fn identity(&self) -> IdentityHeader {
+        self.identity
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// What takes secrets out of all that is written of the run, as far as they are known by now.
@@ -207,9 +232,13 @@ impl Door {
         check: &str,
     ) -> Result<Answer, TransportError> {
         let timeout = request.timeout.unwrap_or(self.request_timeout);
-        let sent = match &request.keep {
-            None => self.within(timeout, &request.asked, check).await,
-            Some(keep) => self.reduced(timeout, &request.asked, keep, check).await,
+        let sent = match (&request.call, &request.keep) {
+            (Some(call), _) => {
+                let answer = self.called(&request.asked, call, check);
+                Self::in_time(timeout, answer).await
+            }
+            (None, None) => self.within(timeout, &request.asked, check).await,
+            (None, Some(keep)) => self.reduced(timeout, &request.asked, keep, check).await,
         };
         match sent {
             Ok(answer) => Ok(self.recorded(answer, &request.asked.to)),
@@ -233,10 +262,50 @@ impl Door {
         asked: &Asked,
         check: &str,
     ) -> Result<Answer, TransportError> {
-        match tokio::time::timeout(timeout, self.answer(asked, check)).await {
+        Self::in_time(timeout, self.answer(asked, check)).await
+    }
+
+    async fn in_time(
+        timeout: Duration,
+        answer: impl Future<Output = Result<Answer, TransportError>>,
+    ) -> Result<Answer, TransportError> {
+        match tokio::time::timeout(timeout, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::Timeout(timeout.as_secs())),
         }
+    }
+
+    /// The answer to the call of a gRPC method.
+    async fn called(
+        &self,
+        asked: &Asked,
+        call: &grpc::Call,
+        check: &str,
+    ) -> Result<Answer, TransportError> {
+        let base = self.base_url(&asked.to).await?;
+        let mut metadata = Vec::new();
+        if let Identity::User { name } = &asked.identity {
+            let identity = self.identity();
+            let value = format!("{}{}", identity.prefix, name.as_str());
+            metadata.push((identity.header.to_ascii_lowercase(), value));
+        }
+        if let Some(token) = self.component_token(asked).await? {
+            metadata.push(("authorization".to_owned(), format!("Bearer {token}")));
+        }
+        let way = grpc::Way {
+            base: &base,
+            user_agent: &self.user_agent(check),
+            metadata,
+        };
+        let error = match grpc::call(way, asked, call).await {
+            Err(error @ TransportError::Unreachable(_)) => error,
+            other => return other,
+        };
+        let tunnels = self.tunnels.lock().await;
+        let tunnel = tunnels
+            .values()
+            .find(|tunnel| base == format!("http://{}", tunnel.address));
+        Err(tunnel.and_then(Tunnel::trouble).unwrap_or(error))
     }
 
     /// What is to be kept of an answer, of all pages of a list.
@@ -291,7 +360,7 @@ impl Door {
     async fn answer(&self, asked: &Asked, check: &str) -> Result<Answer, TransportError> {
         if asked.to == Endpoint::Kubernetes {
             let response = self
-                .kube
+                .client(&asked.identity)
                 .send(self.kube_request(asked, check).await?)
                 .await
                 .map_err(|e| kube_error(&e))?;
@@ -337,7 +406,7 @@ impl Door {
         let no_answer = |error| (self.redactor().error(error), None);
         let timeout = request.timeout.unwrap_or(self.request_timeout);
         let send = async {
-            self.kube
+            self.client(&request.asked.identity)
                 .send(self.kube_request(&request.asked, check).await?)
                 .await
                 .map_err(|e| kube_error(&e))
@@ -399,6 +468,16 @@ impl Door {
         Ok(receiver)
     }
 
+    /// The client of the Kubernetes API for requests as somebody.
+    fn client(&self, identity: &Identity) -> &Client {
+        match identity {
+            Identity::Suite => &self.kube,
+            Identity::Nobody | Identity::ServiceAccount { .. } | Identity::User { .. } => {
+                &self.bare
+            }
+        }
+    }
+
     async fn kube_request(
         &self,
         asked: &Asked,
@@ -411,14 +490,22 @@ impl Door {
         for (name, value) in &asked.headers {
             request = request.header(name, value);
         }
-        if let Identity::ServiceAccount {
-            namespace,
-            name,
-            audience,
-        } = &asked.identity
-        {
-            let token = self.token(namespace, name, audience.as_deref()).await?;
-            request = request.header("authorization", format!("Bearer {token}"));
+        match &asked.identity {
+            Identity::ServiceAccount {
+                namespace,
+                name,
+                audience,
+            } => {
+                let token = self.token(namespace, name, audience.as_deref()).await?;
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            Identity::User { name } => {
+                return Err(TransportError::Credential(format!(
+                    "the Kubernetes API knows no identity header, so that nothing can be asked of it as `{}`",
+                    name.as_str()
+                )));
+            }
+            Identity::Suite | Identity::Nobody => {}
         }
         request
             .body(KubeBody::from(asked.body.bytes()))
@@ -439,6 +526,11 @@ impl Door {
             .header("user-agent", self.user_agent(check));
         for (name, value) in &asked.headers {
             request = request.header(name, value);
+        }
+        if let Identity::User { name } = &asked.identity {
+            let identity = self.identity();
+            let value = format!("{}{}", identity.prefix, name.as_str());
+            request = request.header(&identity.header, value);
         }
         if !asked.body.is_empty() {
             request = request.body(asked.body.bytes());
@@ -608,7 +700,7 @@ impl Door {
             return Ok(None);
         };
         match &asked.identity {
-            Identity::Nobody => Ok(None),
+            Identity::Nobody | Identity::User { .. } => Ok(None),
             Identity::ServiceAccount {
                 namespace,
                 name,
@@ -677,6 +769,32 @@ impl Door {
         tokens.insert(key, (now + 48 * 60 * 1000, token.to_owned()));
         Ok(token.to_owned())
     }
+}
+
+/// A plain client of a target's Kubernetes API and its address, for what is no check's: nothing of it is recorded.
+pub(crate) async fn client(target: &Target) -> Result<(Client, String), ConnectError> {
+    crate::install_crypto();
+    let mut config = match kubeconfig(target)? {
+        Some(kubeconfig) => configured(kubeconfig, target.context.clone()).await?,
+        None => kube::Config::incluster().map_err(|e| {
+            ConnectError::Kubeconfig(format!(
+                "this pod's own cluster cannot be used: {}",
+                chain(&e)
+            ))
+        })?,
+    };
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    config.read_timeout = None;
+    config.write_timeout = None;
+    let redactor = Redactor::new(credentials(&config));
+    let server = address(&config.cluster_url);
+    // A plugin that gets the credentials blocks, and may ask its user something.
+    let client = tokio::task::spawn_blocking(move || Client::try_from(config))
+        .await
+        .map_err(|e| ConnectError::Client(e.to_string()))?
+        .map_err(|e| ConnectError::Client(redactor.text(&no_client(&e))))?;
+    Ok((client, server))
 }
 
 /// The kubeconfig of a target; none inside a pod that has none.
@@ -923,7 +1041,7 @@ fn is_refused(error: &reqwest::Error) -> bool {
 }
 
 /// An error with its causes, each once, without what only says in which layer it is.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     const LAYERS: [&str; 6] = [
         "ServiceError: ",
         "HyperError: ",

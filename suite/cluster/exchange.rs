@@ -6,6 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::outcome::{CouldNotRun, Outcome, Stop};
+
 /// The largest answer that is recorded, in bytes; a larger one makes the check `could-not-run`.
 pub const MAX_BODY: usize = 8 << 20;
 
@@ -17,7 +19,13 @@ pub(crate) const MAX_WEIGHT: usize = 96 << 20;
 const MAX_DEPTH: usize = 100;
 
 /// The headers of an answer that are recorded, since checks may read them. All others are dropped.
-const ANSWER_HEADERS: [&str; 4] = ["content-type", "retry-after", "location", "allow"];
+const ANSWER_HEADERS: [&str; 5] = [
+    "content-type",
+    "retry-after",
+    "location",
+    "allow",
+    "inference-header-content-length",
+];
 /// Headers of our own workload servers, recorded too.
 const WORKLOAD_HEADER: &str = "x-kfconform-";
 
@@ -53,6 +61,63 @@ pub enum Identity {
         /// The token's audience; the cluster's default when absent.
         audience: Option<String>,
     },
+    /// A person, named in the identity header by which the distribution's gateway tells components who asks. Only
+    /// components take it: to the Kubernetes API it is nobody's credential.
+    User {
+        /// The person.
+        #[schemars(with = "String", length(min = 1))]
+        name: UserName,
+    },
+}
+
+impl Identity {
+    /// A person of this name.
+    ///
+    /// # Errors
+    /// A name that is empty, or that no header can hold, is a defect of whoever asks for it.
+    pub fn user(name: impl Into<String>) -> Outcome<Self> {
+        let name = UserName::try_from(name.into());
+        name.map(|name| Self::User { name })
+            .map_err(|why| Stop::CouldNotRun(CouldNotRun::Defect, why))
+    }
+}
+
+/// The name of a person, as it stands in an identity header. It is never empty: an *empty* identity header crashes a
+/// multi-user Pipelines API server, and elsewhere it may pass for an administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserName(String);
+
+impl UserName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Changes the name by what takes secrets out of it, which leaves no name empty.
+    pub(super) fn replace(&mut self, replace: impl FnOnce(&mut String)) {
+        replace(&mut self.0);
+    }
+}
+
+impl TryFrom<String> for UserName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        if name.trim().is_empty() {
+            Err("a user has a name that is not empty".to_owned())
+        } else if http::HeaderValue::from_str(&name).is_err() {
+            Err("the name of a user has no line breaks or other control characters".to_owned())
+        } else {
+            Ok(Self(name))
+        }
+    }
+}
+
+impl From<UserName> for String {
+    fn from(name: UserName) -> Self {
+        name.0
+    }
 }
 
 /// A request, before it is sent.
@@ -64,6 +129,8 @@ pub struct Request {
     pub timeout: Option<std::time::Duration>,
     /// What is kept of the answer; all of it when absent.
     pub keep: Option<Keep>,
+    /// What goes over the wire if this is the call of a gRPC method.
+    pub(super) call: Option<super::grpc::Call>,
 }
 
 /// What is kept of an object, before anything of it is recorded: what a check does not read of somebody else's cluster is
@@ -95,9 +162,9 @@ pub struct Asked {
     /// As whom.
     #[serde(default, skip_serializing_if = "is_suite")]
     pub identity: Identity,
-    /// The HTTP method, in capitals.
+    /// The HTTP method, in capitals; `GRPC` for the call of a gRPC method, whose messages stand in the bodies as JSON.
     pub method: String,
-    /// The path with its query.
+    /// The path with its query; the path of the gRPC method.
     pub path: String,
     /// Headers set by the check (lower case), credentials never among them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -125,6 +192,7 @@ impl Request {
             },
             timeout: None,
             keep: None,
+            call: None,
         }
     }
 
@@ -475,6 +543,19 @@ mod tests {
         // What stands in a text is only as large as it is.
         let log = format!("[\"{}\\\"\"]", "{[,".repeat(1_000_000));
         assert!(matches!(Body::of(log.as_bytes()), Body::Json(_)));
+    }
+
+    #[test]
+    fn a_user_has_a_name() {
+        let user = Identity::user("jane@example.com").unwrap();
+        let recorded = serde_json::to_value(&user).unwrap();
+        assert_eq!(recorded, json!({"user": {"name": "jane@example.com"}}));
+        assert_eq!(serde_json::from_value::<Identity>(recorded).unwrap(), user);
+        for name in ["", " ", "a\r\nauthorization: x"] {
+            assert!(Identity::user(name).is_err(), "{name:?}");
+            let recorded = json!({"user": {"name": name}});
+            assert!(serde_json::from_value::<Identity>(recorded).is_err());
+        }
     }
 
     #[test]

@@ -13,15 +13,19 @@ pub mod discover;
 pub mod door;
 pub mod exchange;
 mod foreign;
+pub mod grpc;
+pub mod plugin;
 pub mod rbac;
 pub mod redact;
 pub mod session;
-mod tunnel;
+pub(crate) mod tunnel;
 
 pub use config::{Config, ConfigError};
 pub use discover::Facts;
+pub(crate) use door::client;
 pub use door::{ConnectError, Door, Target};
 pub use exchange::{Answer, Asked, Body, Endpoint, Evidence, Exchange, Identity, Reply, Request};
+pub use plugin::Plugin;
 pub use session::{Session, TransportError, Watch};
 
 /// The label that every object of a run carries; its value is the run's id.
@@ -130,6 +134,11 @@ pub mod kinds {
     /// Service accounts.
     pub const SERVICE_ACCOUNT: Kind =
         Kind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
+    /// Config maps.
+    pub const CONFIG_MAP: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
+    /// Claims of persistent volumes.
+    pub const CLAIM: Kind =
+        Kind::namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims");
     /// Events of the core group.
     pub const EVENT: Kind = Kind::namespaced("", "v1", "Event", "events");
     /// Deployments.
@@ -159,6 +168,13 @@ pub mod kinds {
         "ValidatingWebhookConfiguration",
         "validatingwebhookconfigurations",
     );
+    /// Mutating webhook configurations.
+    pub const MUTATING_WEBHOOK: Kind = Kind::cluster(
+        "admissionregistration.k8s.io",
+        "v1",
+        "MutatingWebhookConfiguration",
+        "mutatingwebhookconfigurations",
+    );
     /// What the suite's own user may do.
     pub const SELF_ACCESS: Kind = Kind::cluster(
         "authorization.k8s.io",
@@ -166,10 +182,46 @@ pub mod kinds {
         "SelfSubjectAccessReview",
         "selfsubjectaccessreviews",
     );
+    /// Resource quotas.
+    pub const RESOURCE_QUOTA: Kind = Kind::namespaced("", "v1", "ResourceQuota", "resourcequotas");
+    /// Role bindings.
+    pub const ROLE_BINDING: Kind = Kind::namespaced(
+        "rbac.authorization.k8s.io",
+        "v1",
+        "RoleBinding",
+        "rolebindings",
+    );
+    /// What somebody may do.
+    pub const ACCESS: Kind = Kind::cluster(
+        "authorization.k8s.io",
+        "v1",
+        "SubjectAccessReview",
+        "subjectaccessreviews",
+    );
+    /// Istio's authorization policies.
+    pub const AUTHORIZATION_POLICY: Kind = Kind::namespaced(
+        "security.istio.io",
+        "v1beta1",
+        "AuthorizationPolicy",
+        "authorizationpolicies",
+    );
+    /// Kubeflow pod defaults.
+    pub const POD_DEFAULT: Kind =
+        Kind::namespaced("kubeflow.org", "v1alpha1", "PodDefault", "poddefaults");
     /// Kubeflow profiles.
     pub const PROFILE: Kind = Kind::cluster("kubeflow.org", "v1", "Profile", "profiles");
     /// Notebooks.
     pub const NOTEBOOK: Kind = Kind::namespaced("kubeflow.org", "v1", "Notebook", "notebooks");
+    /// Pipelines, where the Pipelines API server keeps them in Kubernetes.
+    pub const PIPELINE: Kind =
+        Kind::namespaced("pipelines.kubeflow.org", "v2beta1", "Pipeline", "pipelines");
+    /// Versions of pipelines, kept in the same way.
+    pub const PIPELINE_VERSION: Kind = Kind::namespaced(
+        "pipelines.kubeflow.org",
+        "v2beta1",
+        "PipelineVersion",
+        "pipelineversions",
+    );
     /// Katib experiments.
     pub const EXPERIMENT: Kind =
         Kind::namespaced("kubeflow.org", "v1beta1", "Experiment", "experiments");
@@ -178,6 +230,11 @@ pub mod kinds {
     /// Katib suggestions.
     pub const SUGGESTION: Kind =
         Kind::namespaced("kubeflow.org", "v1beta1", "Suggestion", "suggestions");
+    /// Ingresses.
+    pub const INGRESS: Kind = Kind::namespaced("networking.k8s.io", "v1", "Ingress", "ingresses");
+    /// HTTP routes of the Gateway API.
+    pub const HTTP_ROUTE: Kind =
+        Kind::namespaced("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
     /// KServe inference services.
     pub const INFERENCE_SERVICE: Kind = Kind::namespaced(
         "serving.kserve.io",
@@ -212,5 +269,38 @@ pub mod kinds {
         "v1alpha1",
         "TrainedModel",
         "trainedmodels",
+    );
+    /// Trainer's training jobs.
+    pub const TRAIN_JOB: Kind =
+        Kind::namespaced("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs");
+    /// Trainer's runtimes of a namespace.
+    pub const TRAINING_RUNTIME: Kind = Kind::namespaced(
+        "trainer.kubeflow.org",
+        "v1alpha1",
+        "TrainingRuntime",
+        "trainingruntimes",
+    );
+    /// Trainer's runtimes for all namespaces.
+    pub const CLUSTER_TRAINING_RUNTIME: Kind = Kind::cluster(
+        "trainer.kubeflow.org",
+        "v1alpha1",
+        "ClusterTrainingRuntime",
+        "clustertrainingruntimes",
+    );
+    /// Sets of Jobs, which training jobs are made of.
+    pub const JOB_SET: Kind = Kind::namespaced("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets");
+    /// Spark applications.
+    pub const SPARK_APPLICATION: Kind = Kind::namespaced(
+        "sparkoperator.k8s.io",
+        "v1beta2",
+        "SparkApplication",
+        "sparkapplications",
+    );
+    /// Spark applications on a schedule.
+    pub const SCHEDULED_SPARK_APPLICATION: Kind = Kind::namespaced(
+        "sparkoperator.k8s.io",
+        "v1beta2",
+        "ScheduledSparkApplication",
+        "scheduledsparkapplications",
     );
 }

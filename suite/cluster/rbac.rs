@@ -92,6 +92,33 @@ pub const RULES: &[Rule] = &[
         verbs: READ,
         component: "kserve",
     },
+    // The ways to a service from outside.
+    Rule {
+        group: "networking.k8s.io",
+        resources: &["ingresses"],
+        verbs: &["get"],
+        component: "kserve",
+    },
+    Rule {
+        group: "gateway.networking.k8s.io",
+        resources: &["httproutes"],
+        verbs: &["get"],
+        component: "kserve",
+    },
+    // What a model is kept on.
+    Rule {
+        group: "",
+        resources: &["persistentvolumeclaims"],
+        verbs: WRITE,
+        component: "kserve",
+    },
+    // Whether services get a way from outside.
+    Rule {
+        group: "",
+        resources: &["configmaps"],
+        verbs: &["get"],
+        component: "kserve",
+    },
     Rule {
         group: "apiextensions.k8s.io",
         resources: &["customresourcedefinitions"],
@@ -100,8 +127,24 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         group: "admissionregistration.k8s.io",
-        resources: &["validatingwebhookconfigurations"],
+        resources: &[
+            "validatingwebhookconfigurations",
+            "mutatingwebhookconfigurations",
+        ],
         verbs: READ,
+        component: "",
+    },
+    // Whether anybody answers behind a webhook, and what a distribution says of itself.
+    Rule {
+        group: "",
+        resources: &["endpoints"],
+        verbs: &["get"],
+        component: "",
+    },
+    Rule {
+        group: "app.k8s.io",
+        resources: &["applications"],
+        verbs: &["list"],
         component: "",
     },
     Rule {
@@ -118,14 +161,84 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         group: "kubeflow.org",
+        resources: &["poddefaults"],
+        verbs: WRITE,
+        component: "platform",
+    },
+    Rule {
+        group: "",
+        resources: &["resourcequotas"],
+        verbs: READ,
+        component: "platform",
+    },
+    Rule {
+        group: "",
+        resources: &["serviceaccounts"],
+        verbs: &["delete"],
+        component: "platform",
+    },
+    Rule {
+        group: "rbac.authorization.k8s.io",
+        resources: &["rolebindings"],
+        verbs: &["get", "list", "watch", "delete"],
+        component: "platform",
+    },
+    Rule {
+        group: "security.istio.io",
+        resources: &["authorizationpolicies"],
+        verbs: READ,
+        component: "platform",
+    },
+    Rule {
+        group: "authorization.k8s.io",
+        resources: &["subjectaccessreviews"],
+        verbs: &["create"],
+        component: "platform",
+    },
+    Rule {
+        group: "kubeflow.org",
         resources: &["notebooks"],
+        verbs: WRITE,
+        component: "notebooks",
+    },
+    // A workspace that is kept while its notebook is stopped.
+    Rule {
+        group: "",
+        resources: &["persistentvolumeclaims"],
         verbs: WRITE,
         component: "notebooks",
     },
     Rule {
         group: "kubeflow.org",
+        resources: &["poddefaults"],
+        verbs: WRITE,
+        component: "notebooks",
+    },
+    // Where the notebook controller's settings are: whether it stops idle notebooks.
+    Rule {
+        group: "",
+        resources: &["configmaps"],
+        verbs: &["get"],
+        component: "notebooks",
+    },
+    // Where pipelines are kept in Kubernetes.
+    Rule {
+        group: "pipelines.kubeflow.org",
+        resources: &["pipelines", "pipelineversions"],
+        verbs: WRITE,
+        component: "pipelines",
+    },
+    Rule {
+        group: "kubeflow.org",
         resources: &["experiments", "experiments/status"],
         verbs: WRITE,
+        component: "katib",
+    },
+    // A trial template may stand in a ConfigMap.
+    Rule {
+        group: "",
+        resources: &["configmaps"],
+        verbs: &["create", "delete"],
         component: "katib",
     },
     Rule {
@@ -145,6 +258,24 @@ pub const RULES: &[Rule] = &[
         ],
         verbs: WRITE,
         component: "kserve",
+    },
+    Rule {
+        group: "trainer.kubeflow.org",
+        resources: &["trainjobs", "trainingruntimes"],
+        verbs: WRITE,
+        component: "trainer",
+    },
+    Rule {
+        group: "jobset.x-k8s.io",
+        resources: &["jobsets"],
+        verbs: READ,
+        component: "trainer",
+    },
+    Rule {
+        group: "sparkoperator.k8s.io",
+        resources: &["sparkapplications", "scheduledsparkapplications"],
+        verbs: WRITE,
+        component: "spark",
     },
 ];
 

@@ -150,17 +150,20 @@ impl Redactor {
             Endpoint::Pod(name) | Endpoint::Component(name) => self.replace(name),
             Endpoint::Kubernetes => {}
         }
-        if let Identity::ServiceAccount {
-            namespace,
-            name,
-            audience,
-        } = &mut asked.identity
-        {
-            self.replace(namespace);
-            self.replace(name);
-            if let Some(audience) = audience {
-                self.replace(audience);
+        match &mut asked.identity {
+            Identity::ServiceAccount {
+                namespace,
+                name,
+                audience,
+            } => {
+                self.replace(namespace);
+                self.replace(name);
+                if let Some(audience) = audience {
+                    self.replace(audience);
+                }
             }
+            Identity::User { name } => name.replace(|name| self.replace(name)),
+            Identity::Suite | Identity::Nobody => {}
         }
         self.body(&mut asked.body);
         self.headers(&mut asked.headers);
@@ -387,12 +390,16 @@ fn identity_fits(recorded: &Identity, identity: &Identity) -> bool {
             name.clone(),
             audience.clone().unwrap_or_default(),
         ]),
-        _ => None,
+        Identity::User { name } => Some([name.as_str().to_owned(), String::new(), String::new()]),
+        Identity::Suite | Identity::Nobody => None,
     };
+    let alike = std::mem::discriminant(recorded) == std::mem::discriminant(identity);
     recorded == identity
         || parts(recorded)
             .zip(parts(identity))
-            .is_some_and(|(recorded, is)| recorded.iter().zip(&is).all(|(r, i)| fits(r, i)))
+            .is_some_and(|(recorded, is)| {
+                alike && recorded.iter().zip(&is).all(|(r, i)| fits(r, i))
+            })
 }
 
 fn value_fits(recorded: &Value, value: &Value) -> bool {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Door,
-    config::Access,
+    config::{Access, IdentityHeader},
     exchange::{Answer, Asked, Ended, Evidence, Exchange, MAX_WEIGHT, Reply, Request, weight},
 };
 
@@ -181,6 +181,13 @@ impl Session {
     pub(super) fn set_component(&self, name: &str, access: &Access) {
         if let Mode::Live(door) = &self.mode {
             door.set_component(name, access.clone());
+        }
+    }
+
+    /// Tells in which header who asks is told.
+    pub(super) fn set_identity(&self, header: &IdentityHeader) {
+        if let Mode::Live(door) = &self.mode {
+            door.set_identity(header.clone());
         }
     }
 

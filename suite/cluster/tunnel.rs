@@ -5,24 +5,31 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, Client, client::UpgradeConnectionError};
-use tokio::{net::TcpListener, task::JoinHandle};
+use kube::{Client, Resource, client::UpgradeConnectionError};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::TransportError;
 
 /// An open tunnel; closed when dropped.
 #[derive(Debug)]
-pub(super) struct Tunnel {
+pub(crate) struct Tunnel {
     /// The local address that leads to the pod.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     trouble: Arc<Mutex<Option<TransportError>>>,
     task: JoinHandle<()>,
 }
 
 impl Tunnel {
     /// Opens a tunnel to `port` of a pod. Each connection to the local address becomes a port-forward of its own.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         client: Client,
         namespace: &str,
         pod: &str,
@@ -30,7 +37,7 @@ impl Tunnel {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let pods = Pod::url_path(&(), Some(namespace));
         let pod = pod.to_owned();
         let trouble = Arc::new(Mutex::default());
         let told = Arc::clone(&trouble);
@@ -38,10 +45,11 @@ impl Tunnel {
             while let Ok((mut local, _)) = listener.accept().await {
                 // An answer in two pieces would wait for the acknowledgement of the first.
                 drop(local.set_nodelay(true));
-                let (pods, pod, told) = (pods.clone(), pod.clone(), Arc::clone(&told));
+                let (client, pods) = (client.clone(), pods.clone());
+                let (pod, told) = (pod.clone(), Arc::clone(&told));
                 tokio::spawn(async move {
                     // At the other end of `local` it only shows that the connection closed: why is told here, before.
-                    if let Err(why) = forward(&pods, &pod, port, &mut local).await {
+                    if let Err(why) = forward(&client, &pods, &pod, port, &mut local).await {
                         tracing::debug!(%pod, port, %why, "no port-forward");
                         *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
                     }
@@ -56,7 +64,7 @@ impl Tunnel {
     }
 
     /// Why the last connection that came to nothing did, if that was not told before.
-    pub(super) fn trouble(&self) -> Option<TransportError> {
+    pub(crate) fn trouble(&self) -> Option<TransportError> {
         self.trouble
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -64,36 +72,85 @@ impl Tunnel {
     }
 }
 
+/// The channels of a port-forward's frames: what the port and its client say, and what the node says of the port.
+const DATA: u8 = 0;
+const ERROR: u8 = 1;
+
 /// Carries one connection to a port of a pod until either side ends it.
+///
+/// The frames are made here and not by `kube`: its buffer sends every few requests in two pieces, and the second waits
+/// 40 ms for the first to be acknowledged.
 async fn forward(
-    pods: &Api<Pod>,
+    client: &Client,
+    pods: &str,
     pod: &str,
     port: u16,
     local: &mut tokio::net::TcpStream,
 ) -> Result<(), TransportError> {
-    let mut forward = pods
-        .portforward(pod, &[port])
-        .await
-        .map_err(|error| match error {
-            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status))
-                if matches!(status.as_u16(), 401 | 403) =>
-            {
-                TransportError::Credential(format!(
-                    "the user cannot get and create resource \"pods/portforward\": {status}"
-                ))
-            }
-            error => TransportError::Unreachable(format!("no port-forward: {error}")),
-        })?;
-    let (Some(mut remote), Some(error)) = (forward.take_stream(port), forward.take_error(port))
-    else {
-        return Ok(());
+    let no_forward = |why: &dyn std::fmt::Display| {
+        TransportError::Unreachable(format!("no port-forward: {why}"))
     };
-    tokio::select! {
-        // What the node says of the port comes before the end of the stream.
+    let request = kube::core::Request::new(pods)
+        .portforward(pod, &[port])
+        .map_err(|error| no_forward(&error))?;
+    let connection = client.connect(request).await.map_err(|error| {
+        let refused = match &error {
+            kube::Error::Api(status) => Some(status.code),
+            kube::Error::UpgradeConnection(UpgradeConnectionError::ProtocolSwitch(status)) => {
+                Some(status.as_u16())
+            }
+            _ => None,
+        };
+        match refused {
+            Some(status @ (401 | 403)) => TransportError::Credential(format!(
+                "the user cannot get and create resource \"pods/portforward\": {status}"
+            )),
+            _ => no_forward(&error),
+        }
+    })?;
+    let (mut sink, mut frames) = connection.into_stream().split();
+    let (mut said, mut says) = local.split();
+    let to_pod = async {
+        let mut buffer = vec![0; 64 * 1024];
+        buffer[0] = DATA;
+        while let Ok(count @ 1..) = said.read(&mut buffer[1..]).await {
+            let frame = Bytes::copy_from_slice(&buffer[..=count]);
+            if sink.send(Message::Binary(frame)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let from_pod = async {
+        // The first frame of each channel only names the port.
+        let mut named = [false; 2];
+        while let Some(Ok(message)) = frames.next().await {
+            let Message::Binary(frame) = message else {
+                continue;
+            };
+            let Some((&channel @ (DATA | ERROR), bytes)) = frame.split_first() else {
+                continue;
+            };
+            if !std::mem::replace(&mut named[usize::from(channel)], true) {
+                continue;
+            }
+            if channel == ERROR {
+                return Err(broken(String::from_utf8_lossy(bytes).into_owned()));
+            }
+            if says.write_all(bytes).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let ended = tokio::select! {
+        // What the node says of the port comes before the end of the connection.
         biased;
-        Some(why) = error => Err(broken(why)),
-        _ = tokio::io::copy_bidirectional(local, &mut remote) => Ok(()),
-    }
+        ended = from_pod => ended,
+        () = to_pod => Ok(()),
+    };
+    // The other end may be gone already.
+    drop(sink.close().await);
+    ended
 }
 
 /// What it means that a node ended a port-forward. Only a connection that was refused was made at all: the pod is there,

@@ -1,34 +1,110 @@
 //! Removes what a run made, and says what is left.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{future::join_all, join};
 use serde_json::{Value, json};
 
 use crate::{
-    checks::{self, Cx},
+    checks::{self, Cx, RunContext, Timeouts},
+    clock::Clock,
     cluster::{
-        Endpoint, Kind, RUN_LABEL, Request,
-        discover::{escape, items, name_of},
+        Config, ConnectError, Door, Endpoint, Facts, Kind, RUN_LABEL, Request, Session, Target,
+        discover::{self, escape, items, name_of},
+        door::DoorOptions,
         kinds::{
-            CLUSTER_SERVING_RUNTIME, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE, NAMESPACE,
-            NOTEBOOK, POD, PROFILE, SERVICE, SERVING_RUNTIME, TRAINED_MODEL,
+            CLAIM, CLUSTER_SERVING_RUNTIME, EXPERIMENT, INFERENCE_GRAPH, INFERENCE_SERVICE,
+            NAMESPACE, NOTEBOOK, PIPELINE, PIPELINE_VERSION, POD, POD_DEFAULT, PROFILE,
+            SCHEDULED_SPARK_APPLICATION, SERVICE, SERVING_RUNTIME, SPARK_APPLICATION, TRAIN_JOB,
+            TRAINED_MODEL, TRAINING_RUNTIME,
         },
     },
     outcome::{CouldNotRun, Outcome, Stop},
 };
 
-/// The kinds that checks make in a namespace, those that own others first.
-const MADE: [Kind; 8] = [
+/// The kinds that checks make in a namespace and that own others.
+const OWNERS: [Kind; 5] = [
     EXPERIMENT,
     INFERENCE_GRAPH,
     TRAINED_MODEL,
     INFERENCE_SERVICE,
-    SERVING_RUNTIME,
     NOTEBOOK,
-    POD,
-    SERVICE,
 ];
+
+/// The kinds that checks make in a namespace and that own nothing.
+const OTHERS: [Kind; 5] = [SERVING_RUNTIME, POD, POD_DEFAULT, CLAIM, SERVICE];
+
+/// The kinds of optional components and features, which are looked for only where these were found.
+const OPTIONAL: [(&str, Kind); 6] = [
+    ("kubernetes-store", PIPELINE_VERSION),
+    ("kubernetes-store", PIPELINE),
+    ("trainer", TRAIN_JOB),
+    ("trainer", TRAINING_RUNTIME),
+    ("spark", SCHEDULED_SPARK_APPLICATION),
+    ("spark", SPARK_APPLICATION),
+];
+
+/// The kinds that checks may have made in a namespace of this cluster and that own others.
+fn owners(cx: &Cx) -> impl Iterator<Item = Kind> {
+    let facts = cx.facts();
+    let found = OPTIONAL
+        .into_iter()
+        .filter(|(what, _)| facts.components.contains_key(*what) || facts.has(what));
+    found.map(|(_, kind)| kind).chain(OWNERS)
+}
+
+/// Removes what a run left on a cluster that nobody is connected to yet, and returns what stays. The error says why nothing
+/// could be looked at.
+pub async fn remove(
+    target: &Target,
+    config: &Config,
+    run: &str,
+) -> Result<Vec<String>, RemoveError> {
+    let options = DoorOptions {
+        run: run.to_owned(),
+        clock: Clock::wall(),
+        offset: Duration::ZERO,
+        request_timeout: Timeouts::default().get("request"),
+    };
+    let door = Arc::new(Door::connect(target, config, options).await?);
+    let session = Session::live(
+        Arc::clone(&door),
+        "run/discovery",
+        1,
+        Duration::from_secs(60),
+    );
+    let facts = Facts::discover(&session, config).await.map_err(|stop| {
+        let (what, mend) = discover::no_look(door.server(), &stop);
+        RemoveError::Cluster(format!("{what}; nothing was removed; {mend}"))
+    })?;
+    let context = RunContext {
+        id: run.to_owned(),
+        namespace: config
+            .namespace
+            .clone()
+            .unwrap_or_else(|| super::own_namespace_of(run)),
+        facts,
+        ..RunContext::default()
+    };
+    let session = Session::live(door, "run/cleanup", 1, Duration::from_secs(600));
+    let cx = Cx::new(session, Arc::new(context), BTreeMap::new());
+    Ok(clean(&cx, config.namespace.is_none()).await)
+}
+
+/// Why nothing could be removed.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// No client can be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The cluster cannot be looked at.
+    #[error("{0}")]
+    Cluster(String),
+}
 
 /// Removes everything that carries the run's label, waits until it is gone, and returns what is left as
 /// `Kind/namespace/name`, with why where that is known. `own_namespace`: the namespace itself was made by the run and
@@ -113,16 +189,17 @@ impl Broom<'_> {
         };
         // KServe's own clean-up deletes these. Two at once that ask for the same cannot be told apart in the evidence.
         let kserve = cx.facts().components.contains_key("kserve");
-        let alone = MADE
-            .iter()
-            .filter(|kind| !kserve || **kind != INFERENCE_SERVICE);
-        // Pods go before what owns them, which would start their grace time.
+        let alone: Vec<Kind> = owners(cx)
+            .filter(|kind| !kserve || *kind != INFERENCE_SERVICE)
+            .collect();
+        // Pods go before what owns them, which would start their grace time. What owns nothing goes with the namespace: to
+        // delete it one by one would only keep the API server from the rest.
         let mut told = HashSet::new();
         let pods = stop_pods(cx, &mut told).await;
         join!(
             self.components(false),
             // What may not be listed or deleted goes with the namespace.
-            join_all(alone.map(|kind| delete_all(cx, kind))),
+            join_all(alone.iter().map(|kind| delete_all(cx, kind))),
             async {
                 if pods == Ok(false) {
                     until_no_pods(cx, told).await;
@@ -142,7 +219,7 @@ impl Broom<'_> {
     async fn objects(&mut self) {
         let cx = self.cx;
         let mut waiting = Vec::new();
-        for kind in MADE {
+        for kind in owners(cx).chain(OTHERS) {
             match labelled(cx, &kind, cx.namespace()).await {
                 Ok(objects) => {
                     waiting.extend(objects.iter().map(|o| (kind, name_of(o).to_owned())));
@@ -159,8 +236,8 @@ impl Broom<'_> {
         }
     }
 
-    /// Deletes the run's objects of a kind that stands outside namespaces, and gives their names. `expected` is the name
-    /// to report where they may not be listed.
+    /// Deletes the run's objects of a kind that stands outside namespaces, or only the one called `expected`, and gives
+    /// their names.
     async fn remove(&mut self, kind: &Kind, expected: &str) -> Vec<String> {
         let objects = match labelled(self.cx, kind, "").await {
             Ok(objects) => objects,
@@ -169,7 +246,11 @@ impl Broom<'_> {
                 return Vec::new();
             }
         };
-        let names: Vec<String> = objects.iter().map(|o| name_of(o).to_owned()).collect();
+        let mut names: Vec<String> = objects.iter().map(|o| name_of(o).to_owned()).collect();
+        if !expected.is_empty() {
+            // Another Profile is for the platform's own clean-up, which waits for its namespace too.
+            names.retain(|name| name == expected);
+        }
         for name in &names {
             if let Err(stop) = self.cx.delete(kind, name).await {
                 self.stays(&format!("{}//{name}", kind.kind), &stop);
@@ -189,7 +270,7 @@ async fn delete_all(cx: &Cx, kind: &Kind) {
 async fn until_no_pods(cx: &Cx, mut told: HashSet<String>) {
     let until = cx.now_ms().saturating_add(20_000);
     while stop_pods(cx, &mut told).await == Ok(false) && cx.now_ms() < until {
-        cx.pause(Duration::from_millis(300)).await;
+        cx.pause(Duration::from_millis(600)).await;
     }
 }
 

@@ -13,7 +13,10 @@ use crate::{
     checks::RunContext,
     cluster::Evidence,
     digest::sha256,
-    report::model::{self, CheckResult, SetupResult},
+    report::{
+        model::{self, CheckResult, SetupResult},
+        plugins::PluginResult,
+    },
 };
 
 /// The folder of an unfinished run, inside its result folder.
@@ -41,6 +44,8 @@ pub(super) enum Line {
     Setup(Box<SetupResult>),
     /// The result of an attempt that is made again.
     Again(Box<CheckResult>),
+    /// What a plugin reported.
+    Plugin(Box<PluginResult>),
 }
 
 impl Journal {
@@ -240,6 +245,7 @@ mod tests {
             .map(|line| match line {
                 Line::Check(check) | Line::Again(check) => check.id,
                 Line::Setup(setup) => setup.id,
+                Line::Plugin(plugin) => plugin.name,
             })
             .collect();
         assert_eq!(ids, ["katib/a/first", "katib/a/second"]);

@@ -9,13 +9,14 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Recording, cleanup, own_namespace_of, space};
+use super::{Recording, cleanup, own_namespace_of, plugins, space};
 use crate::{
     checks::{self, Cx, Setup, SetupResult},
     cluster::{Config, Evidence, Facts, Session},
     outcome::{CouldNotRun, Outcome, Stop},
     report::{
         model::{self, Attempt, CheckResult},
+        plugins::PluginResult,
         text::{MAX_TEXT, bounded},
     },
 };
@@ -189,6 +190,42 @@ impl<'a> Replay<'a> {
                 shown(result.message.as_deref()),
             ),
             ("seconds", seconds.to_string(), result.seconds.to_string()),
+        ])
+    }
+
+    /// Follows a plugin again over its evidence and compares what it reported with its result. The error says what differs.
+    pub async fn judge_plugin(&self, result: &PluginResult) -> Result<(), String> {
+        let all = &self.recording.context.plugins;
+        let plugin = all.iter().find(|plugin| plugin.name == result.name);
+        let plugin = plugin.ok_or("the run had no such plugin")?;
+        let evidence = self.named(&plugins::id(plugin), result.evidence.as_ref(), "plugin")?;
+        let context = Arc::clone(&self.recording.context);
+        let cx = Cx::new(Session::replay(evidence), context, BTreeMap::new());
+        let ready = !evidence.exchanges.is_empty();
+        let again = PluginResult {
+            evidence: result.evidence.clone(),
+            ..plugins::run(&cx, plugin, ready, result.started).await
+        };
+        if cx.session.unused() > 0 {
+            return Err(not_asked(cx.session.unused()));
+        }
+        differ([
+            ("image", again.image.clone(), result.image.clone()),
+            (
+                "message",
+                shown(again.message.as_deref()),
+                shown(result.message.as_deref()),
+            ),
+            (
+                "report",
+                format!("{:?}", again.report),
+                format!("{:?}", result.report),
+            ),
+            (
+                "seconds",
+                again.seconds.to_string(),
+                result.seconds.to_string(),
+            ),
         ])
     }
 

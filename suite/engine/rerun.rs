@@ -48,7 +48,12 @@ pub fn take_apart(result: &Path, out: &Path) -> Result<(), EngineError> {
             kept.iter()
                 .map(|check| Line::Check(Box::new(check.clone()))),
         )
-        .chain(again.into_iter().map(|check| Line::Again(Box::new(check))));
+        .chain(again.into_iter().map(|check| Line::Again(Box::new(check))))
+        .chain(
+            std::mem::take(&mut results.plugins)
+                .into_iter()
+                .map(|plugin| Line::Plugin(Box::new(plugin))),
+        );
     for line in lines {
         journal.line(&line).map_err(writing)?;
     }

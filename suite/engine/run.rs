@@ -24,6 +24,8 @@ use super::{
     Event, Plan, PlanError, Planned, cleanup,
     collect::{Made, collect},
     journal::{Journal, Line},
+    parts::{self, Part},
+    plugins,
     replay::guarded,
     space,
 };
@@ -31,7 +33,7 @@ use crate::{
     checks::{self, Cx, RunContext, Setup, Timeouts},
     clock::Clock,
     cluster::{
-        self, Config, ConnectError, Door, Evidence, Facts, Session,
+        self, Config, ConnectError, Door, Evidence, Facts, Plugin, Session,
         config::Access,
         door::DoorOptions,
         redact::{REDACTED, Redactor},
@@ -39,6 +41,7 @@ use crate::{
     outcome::{CouldNotRun, NotApplicable, Outcome, Stop},
     report::{
         model::{self, CheckResult, Results},
+        plugins::{PluginReport, PluginResult},
         text::{MAX_TEXT, bounded},
     },
     spec::{Requirement, Specs, Unknown},
@@ -76,7 +79,7 @@ pub struct RunOptions {
     pub only: Vec<String>,
     /// Globs of requirements not to check.
     pub skip: Vec<String>,
-    /// How many checks may run at once.
+    /// How many checks, and how many set-ups, may run at once.
     pub jobs: usize,
     /// The named timeouts.
     pub timeouts: Timeouts,
@@ -92,6 +95,10 @@ pub struct RunOptions {
     pub resume: bool,
     /// Whether to leave what the run made.
     pub keep: bool,
+    /// When the run began, where that is not when its clock was started: the parts of a run have one beginning.
+    pub started: Option<Timestamp>,
+    /// The part of the run that this process makes; all of it when absent.
+    pub part: Option<Part>,
 }
 
 /// A run of every requirement on the cluster that the environment names, of which nothing is written.
@@ -117,6 +124,8 @@ impl Default for RunOptions {
             out: None,
             resume: false,
             keep: false,
+            started: None,
+            part: None,
         }
     }
 }
@@ -348,11 +357,17 @@ async fn follow(
     mut interrupt: watch::Receiver<Interrupt>,
 ) -> Result<Results, EngineError> {
     let release = plan.release.clone();
-    let started = resumed
-        .as_ref()
-        .map_or_else(|| options.clock.origin(), |kept| kept.results.run.started);
+    let started = resumed.as_ref().map_or_else(
+        || options.started.unwrap_or(options.clock.origin()),
+        |kept| kept.results.run.started,
+    );
     let id = options.id.clone();
-    let attempt = resumed.as_ref().map_or(1, |kept| kept.attempt);
+    let part = options.part.as_ref();
+    // Each part of a run makes attempts of its own, so that nothing of two parts bears one name.
+    let attempt = resumed.as_ref().map_or_else(
+        || part.map_or(1, |part| part.index + 1),
+        |kept| kept.attempt,
+    );
 
     let writing = |error: io::Error| EngineError::Write {
         path: options
@@ -403,6 +418,22 @@ async fn follow(
     let discovery = session.evidence(&id, Vec::new());
     let discovered = Event::Discovered(Box::new(facts.clone()));
     drop(events.send(discovered.written(&door.redactor())));
+    // Of no account for the results, and so in no evidence.
+    let look = Session::live(
+        Arc::clone(&door),
+        "run/preflight",
+        attempt,
+        Duration::from_secs(30),
+    );
+    let concerns = match options.specs.release(release.as_str()) {
+        Ok(judged) => tokio::select! {
+            concerns = super::concerns(&look, &facts, judged) => concerns,
+            () = stopped(&mut interrupt) => return Err(EngineError::Interrupted),
+        },
+        Err(_) => Vec::new(),
+    };
+    let concerned = Event::Concerned(concerns);
+    drop(events.send(concerned.written(&door.redactor())));
 
     let context = Arc::new(RunContext {
         id: id.clone(),
@@ -423,6 +454,10 @@ async fn follow(
         pod: pod_settings(&options.config),
         storage_class: options.config.storage_class.clone(),
         components: options.config.public_components(),
+        plugins: match &resumed {
+            Some(kept) => kept.context.plugins.clone(),
+            None => options.config.plugins.clone(),
+        },
     });
     let journal = match &options.out {
         Some(out) => {
@@ -457,19 +492,45 @@ async fn follow(
     // From here on a crash leaves something to go on with.
     draft.write(&shop).map_err(writing)?;
     let kept = draft.results.checks.len();
+    let mine: Vec<&Planned> = match part {
+        Some(part) => part.of(&plan),
+        None => plan.items.iter().collect(),
+    };
     shop.say(Event::Planned {
-        total: plan.items.len(),
+        total: mine.len(),
         kept,
     });
+
+    // What no verdict reads and no review makes again: the parts' word to each other.
+    let look = || {
+        let limit = Duration::from_secs(1200);
+        let session = Session::live(Arc::clone(&door), "run/parts", attempt, limit);
+        Cx::new(session, Arc::clone(&context), BTreeMap::new())
+    };
+    let own_namespace = options.config.namespace.is_none();
+    if let Some(part) = part {
+        let look = look();
+        tokio::select! {
+            () = parts::until_ready(&look, *part, !own_namespace) => {}
+            () = stopped(&mut interrupt) => {}
+        }
+    }
 
     // The namespace. Without it nothing can be made, and everything that remains could not run.
     let limit = context.timeout("namespace") * 2;
     let session = Session::live(Arc::clone(&door), "run/namespace", attempt, limit);
     let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
-    let own_namespace = options.config.namespace.is_none();
     let owner = options.config.profile_owner.as_deref();
+    let prepare = async {
+        if plan.items.is_empty() {
+            // A run that only looks makes nothing.
+            return (false, Ok(()));
+        }
+        let goes_on = resumed.is_some() || part.is_some_and(|part| part.index > 0);
+        space::prepare(&cx, goes_on, !own_namespace, owner).await
+    };
     let (made, prepared) = tokio::select! {
-        prepared = space::prepare(&cx, resumed.is_some(), !own_namespace, owner) => prepared,
+        prepared = prepare => prepared,
         // There may be something to remove.
         () = stopped(&mut interrupt) => (true, Ok(())),
     };
@@ -479,15 +540,16 @@ async fn follow(
             .map(drop)
             .map_err(|e| not_written(&e)),
     );
-    if prepared.is_ok() && *interrupt.borrow() == Interrupt::No {
+    if made && prepared.is_ok() && *interrupt.borrow() == Interrupt::No {
         shop.say(Event::NamespaceReady(context.namespace.clone()));
     }
 
     // Everything runs at once, within limits: set-ups as early as what they build on allows, checks by the job.
     let jobs = Arc::new(Semaphore::new(options.jobs.max(1)));
-    let todo: Vec<(Planned, Option<Stop>)> = plan
-        .items
-        .iter()
+    // Set-ups have places of their own: a check that waits for one must not keep it from beginning.
+    let places = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let todo: Vec<(Planned, Option<Stop>)> = mine
+        .into_iter()
         .filter(|p| {
             !draft
                 .results
@@ -506,7 +568,23 @@ async fn follow(
         .filter(|(_, stop)| stop.is_none())
         .map(|(planned, _)| planned.clone())
         .collect();
-    let setups = Setups::start(&shop, &wanted);
+    let setups = Setups::start(&shop, &wanted, &places);
+    // Of a run in parts, the first has the plugins.
+    let mut beside = JoinSet::new();
+    if part.is_none_or(|part| part.index == 0) && !plan.items.is_empty() {
+        let over = |plugin: &Plugin| {
+            let mut over = draft.results.plugins.iter();
+            over.any(|result| result.name == plugin.name)
+        };
+        for place in 0..context.plugins.len() {
+            if !over(&context.plugins[place]) {
+                let (shop, ready) = (Arc::clone(&shop), prepared.is_ok());
+                beside.spawn(async move {
+                    run_plugin(&shop, &shop.context.plugins[place], ready).await
+                });
+            }
+        }
+    }
     let mut tasks = JoinSet::new();
     for (planned, stop) in todo {
         let (shop, jobs) = (Arc::clone(&shop), Arc::clone(&jobs));
@@ -515,12 +593,15 @@ async fn follow(
         tasks.spawn(async move { check(&shop, &planned, needs, stop, limit, &jobs).await });
     }
     let mut interrupted = false;
-    loop {
+    while !(tasks.is_empty() && beside.is_empty()) {
         tokio::select! {
-            done = tasks.join_next() => match done {
-                Some(Ok(result)) => draft.add(&shop, result),
-                Some(Err(error)) => tracing::error!(%error, "a check's task was lost"),
-                None => break,
+            Some(done) = tasks.join_next() => match done {
+                Ok(result) => draft.add(&shop, result),
+                Err(error) => tracing::error!(%error, "a check's task was lost"),
+            },
+            Some(done) = beside.join_next() => match done {
+                Ok(result) => draft.add_plugin(&shop, result),
+                Err(error) => tracing::error!(%error, "a plugin's task was lost"),
             },
             () = stopped(&mut interrupt) => {
                 interrupted = true;
@@ -533,6 +614,7 @@ async fn follow(
     }
     // Nothing may be made any more while what was made is removed.
     tasks.abort_all();
+    beside.shutdown().await;
     while let Some(done) = tasks.join_next().await {
         if let Ok(result) = done {
             draft.add(&shop, result);
@@ -545,12 +627,31 @@ async fn follow(
 
     // What was made goes, and what stays is named.
     let (mut left, mut written) = (Vec::new(), true);
-    if made && !options.keep {
+    let mut swept = made && !options.keep;
+    if swept && let Some(part) = part {
+        swept = match parts::is_last(&look(), *part).await {
+            Ok(last) => last,
+            Err(stop) => {
+                left.push(format!(
+                    "Namespace//{}: nobody knows whether the other parts of the run are over: {}",
+                    context.namespace,
+                    stop.message()
+                ));
+                false
+            }
+        };
+        if swept && !own_namespace {
+            // A mark that stays on a namespace of others harms nothing.
+            drop(parts::unmark(&look(), *part).await);
+        }
+    }
+    if swept {
         shop.say(Event::CleaningUp);
         let session = Session::live(
             Arc::clone(&door),
             "run/cleanup",
-            attempt,
+            // Of a run in parts, the clean-up is that of the whole.
+            part.map_or(attempt, |part| part.of),
             context.timeout("cleanup") * 2,
         );
         let cx = Cx::new(session, Arc::clone(&context), BTreeMap::new());
@@ -650,12 +751,13 @@ struct Setups {
 
 impl Setups {
     /// Starts every set-up that these checks need. Each waits for those that it builds on.
-    fn start(shop: &Arc<Shop>, wanted: &[Planned]) -> Self {
+    fn start(shop: &Arc<Shop>, wanted: &[Planned], places: &Arc<Semaphore>) -> Self {
         let mut setups = Self {
             started: HashMap::new(),
         };
         for setup in super::plan::setups(wanted) {
-            let task = tokio::spawn(make(Arc::clone(shop), setup, setups.of(setup.needs)));
+            let (shop, places) = (Arc::clone(shop), Arc::clone(places));
+            let task = tokio::spawn(make(shop, setup, setups.of(setup.needs), places));
             let abort = task.abort_handle();
             let shared = async move {
                 task.await.unwrap_or_else(|error| checks::SetupResult {
@@ -703,6 +805,7 @@ async fn make(
     shop: Arc<Shop>,
     setup: &'static Setup,
     needs: Vec<(&'static str, SharedSetup)>,
+    places: Arc<Semaphore>,
 ) -> checks::SetupResult {
     let attempt = shop.attempt;
     let facts = &shop.context.facts;
@@ -722,7 +825,14 @@ async fn make(
             made.insert(id, need.await);
         }
     }
-    shop.say(Event::SetupStarted(setup.id));
+    // What all of a run's pods ask for at once, a small cluster does not have. The image's pod takes no place: those that hold
+    // one wait for it.
+    let _place = if setup.id == checks::IMAGE.id {
+        None
+    } else {
+        Some(places.acquire().await)
+    };
+    shop.say(Event::SetupStarted(setup.id.into()));
     let begin = |made: &BTreeMap<&'static str, checks::SetupResult>| {
         let limit = shop.context.extended(setup.limit);
         let session = Session::live(Arc::clone(&shop.door), setup.id, attempt, limit);
@@ -839,7 +949,7 @@ async fn check(
     let outcome = if let Some(stop) = stop {
         Err(stop)
     } else {
-        shop.say(Event::CheckStarted(id));
+        shop.say(Event::CheckStarted(id.into()));
         guarded(planned.check.prove(&cx)).await
     };
     let started = cx.session.started_ms();
@@ -863,6 +973,28 @@ async fn check(
     result.evidence = place;
     if result.outcome == model::Outcome::Failed {
         result.known_deviation = known_deviation(&planned.requirement, &shop.context.facts);
+    }
+    result
+}
+
+/// Runs a plugin beside the checks. What is not written down counts as no report.
+async fn run_plugin(shop: &Shop, plugin: &Plugin, ready: bool) -> PluginResult {
+    let session = Session::live(
+        Arc::clone(&shop.door),
+        plugins::id(plugin),
+        shop.attempt,
+        plugins::limit(plugin),
+    );
+    let cx = Cx::new(session, Arc::clone(&shop.context), BTreeMap::new());
+    let started = shop.at(cx.session.started_ms());
+    let mut result = plugins::run(&cx, plugin, ready, started).await;
+    let evidence = cx.session.evidence(&shop.context.id, Vec::new());
+    match shop.record(&evidence) {
+        Ok(place) => result.evidence = place,
+        Err(error) => {
+            result.message = Some(not_written(&error).message().to_owned());
+            result.report = PluginReport::default();
+        }
     }
     result
 }
@@ -939,6 +1071,7 @@ struct Kept {
     results: Results,
     checks: Vec<CheckResult>,
     setups: Vec<model::SetupResult>,
+    plugins: Vec<PluginResult>,
     /// What earlier attempts at other checks gave.
     again: Vec<CheckResult>,
     attempt: u32,
@@ -970,11 +1103,13 @@ impl Kept {
         }
         let lines = Journal::lines(&out).map_err(|e| unusable(e.to_string()))?;
         let (mut checks, mut setups, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        let mut plugins = Vec::new();
         for line in lines {
             match line {
                 Line::Check(check) => checks.push(*check),
                 Line::Setup(setup) => setups.push(*setup),
                 Line::Again(check) => again.push(*check),
+                Line::Plugin(plugin) => plugins.push(*plugin),
             }
         }
         let evidence = checks
@@ -1002,6 +1137,7 @@ impl Kept {
             results,
             checks,
             setups,
+            plugins,
             again,
             attempt: attempt.saturating_add(1),
             configuration,
@@ -1159,6 +1295,7 @@ impl Draft {
             totals: IndexMap::new(),
             checks: kept.map(|kept| kept.checks.clone()).unwrap_or_default(),
             setups: Vec::new(),
+            plugins: kept.map(|kept| kept.plugins.clone()).unwrap_or_default(),
             features: features(facts),
             images: vec![model::Image {
                 name: context.image.clone(),
@@ -1196,6 +1333,11 @@ impl Draft {
             .clone();
         setups.sort_by(|a, b| a.id.cmp(&b.id));
         self.results.setups = setups;
+        let wanted = &shop.context.plugins;
+        let place = |name: &str| wanted.iter().position(|plugin| plugin.name == name);
+        self.results
+            .plugins
+            .sort_by_key(|plugin| place(&plugin.name));
         self.results.run.finished = shop.at(shop.door.now_ms());
         // All that is made of a result, its pages and its signature, is made of this.
         self.results = shop.door.redactor().written(&self.results);
@@ -1217,6 +1359,20 @@ impl Draft {
         {
             tracing::error!(%error, "cannot write the unfinished result");
         }
+    }
+
+    /// Takes in what a plugin reported.
+    fn add_plugin(&mut self, shop: &Shop, mut result: PluginResult) {
+        if let Err(error) = shop.line(&Line::Plugin(Box::new(result.clone()))) {
+            result.message = Some(not_written(&error).message().to_owned());
+            result.report = PluginReport::default();
+        }
+        let said = match &result.message {
+            Some(why) => format!("no report: {why}"),
+            None => "reported".to_owned(),
+        };
+        shop.say(Event::Notice(format!("plugin {}: {said}", result.name)));
+        self.results.plugins.push(result);
     }
 
     /// Writes the unfinished result.

@@ -4,12 +4,19 @@
 //! reference is wrong.
 
 mod fault;
+mod hub;
+mod jupyter;
 mod katib;
 mod kserve;
 pub mod kube;
+mod layout;
 mod notebooks;
 mod pipelines;
+mod platform;
 mod pods;
+mod spark;
+mod trainer;
+mod web;
 
 use std::{
     io,
@@ -24,7 +31,7 @@ use serde_json::{Value, json};
 pub use fault::{Fault, requirement_of};
 use kube::{Faults, World, WorldOptions};
 
-use crate::clock::Clock;
+use crate::{clock::Clock, spec::Distribution};
 
 /// One component of the distribution.
 struct Component {
@@ -32,6 +39,8 @@ struct Component {
     faults: &'static [Fault],
     /// Puts it into a world.
     install: for<'a> fn(&'a World) -> BoxFuture<'a, io::Result<()>>,
+    /// Whether it is wanted.
+    wanted: fn(&ReferenceOptions) -> bool,
 }
 
 /// The components, in the order of reports.
@@ -39,18 +48,48 @@ const COMPONENTS: &[Component] = &[
     Component {
         faults: pipelines::FAULTS,
         install: pipelines::install,
+        wanted: |_| true,
     },
     Component {
         faults: notebooks::FAULTS,
         install: notebooks::install,
+        wanted: |_| true,
+    },
+    Component {
+        faults: jupyter::FAULTS,
+        install: jupyter::install,
+        // Whom it serves, the rights in Profiles tell.
+        wanted: |options| options.profiles,
+    },
+    Component {
+        faults: platform::FAULTS,
+        install: platform::install,
+        wanted: |options| options.profiles,
     },
     Component {
         faults: katib::FAULTS,
         install: katib::install,
+        wanted: |_| true,
     },
     Component {
         faults: kserve::FAULTS,
         install: kserve::install,
+        wanted: |_| true,
+    },
+    Component {
+        faults: trainer::FAULTS,
+        install: trainer::install,
+        wanted: |_| true,
+    },
+    Component {
+        faults: spark::FAULTS,
+        install: spark::install,
+        wanted: |_| true,
+    },
+    Component {
+        faults: hub::FAULTS,
+        install: hub::install,
+        wanted: |_| true,
     },
 ];
 
@@ -79,8 +118,11 @@ pub struct Reference {
     pub world: World,
 }
 
+/// What runs in a pod of the suite's image that is told to be a launch's runner.
+pub type Runner = Arc<dyn Fn(crate::workload::Context) -> BoxFuture<'static, i32> + Send + Sync>;
+
 /// How the reference is started.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ReferenceOptions {
     /// Its time.
     pub clock: Clock,
@@ -88,6 +130,22 @@ pub struct ReferenceOptions {
     pub faults: Vec<String>,
     /// Where its API server listens; port 0 is any free one.
     pub listen: SocketAddr,
+    /// Whether it has Profiles, and with them access management and PodDefaults.
+    pub profiles: bool,
+    /// The distribution that it is laid out like; as it installs itself where there is none.
+    pub layout: Option<Distribution>,
+    /// What `kfconform runner` does in its pods; without one, it is not found there.
+    pub runner: Option<Runner>,
+    /// What troubles its API server and the way to it, which is not the distribution's doing.
+    pub chaos: Option<kube::Chaos>,
+}
+
+impl std::fmt::Debug for ReferenceOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReferenceOptions")
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ReferenceOptions {
@@ -96,33 +154,68 @@ impl Default for ReferenceOptions {
             clock: Clock::wall(),
             faults: Vec::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            profiles: true,
+            runner: None,
+            layout: None,
+            chaos: None,
         }
     }
 }
 
 impl Reference {
     /// Starts the distribution with all its components.
-    pub async fn start(options: ReferenceOptions) -> io::Result<Self> {
+    pub async fn start(mut options: ReferenceOptions) -> io::Result<Self> {
+        let mut identity = WorldOptions::default().identity;
+        if let Some(layout) = &options.layout {
+            options.profiles &= layout.components.contains_key("platform");
+            if let Some(header) = &layout.identity.header {
+                identity = (header.clone(), layout.identity.prefix.clone());
+            }
+        }
         let world = World::start(WorldOptions {
             clock: options.clock,
-            faults: options.faults.into_iter().collect::<Faults>(),
+            faults: options.faults.iter().cloned().collect::<Faults>(),
             runtime: Some(Arc::new(pods::Workloads {
                 clock: options.clock,
                 offered: Mutex::default(),
+                runner: options.runner.clone(),
             })),
             crash_back_off: Duration::from_millis(500),
             listen: options.listen,
+            identity,
+            chaos: options.chaos,
             ..WorldOptions::default()
         })
         .await?;
-        for component in COMPONENTS {
+        // The last come first: Pipelines serves many users where it finds Profiles.
+        for component in COMPONENTS.iter().rev().filter(|c| (c.wanted)(&options)) {
             (component.install)(&world).await?;
         }
+        if let Some(layout) = &options.layout {
+            layout::lay_out(&world, layout).await?;
+        }
+        layout::webhook_servers(&world).await?;
         Ok(Self { world })
     }
 
     /// A kubeconfig whose user may do everything.
     pub fn kubeconfig(&self) -> String {
         self.world.kubeconfig()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_that_ended_is_no_longer_in_memory() {
+        crate::install_crypto();
+        let ended = crate::hurry::run(async || {
+            let reference = Reference::start(ReferenceOptions::default()).await.unwrap();
+            reference.world.downgrade()
+        })
+        .unwrap();
+        assert!(ended.upgrade().is_none());
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use futures::FutureExt;
 
+use super::Runner;
 use super::kube::{ContainerStart, ImageError, Program, Running, Runtime};
 use crate::{
     clock::Clock,
@@ -27,6 +28,8 @@ pub(super) struct Workloads {
     pub(super) clock: Clock,
     /// The images that components add, by repository.
     pub(super) offered: Mutex<HashMap<String, Program>>,
+    /// What the suite's image does as a launch's runner.
+    pub(super) runner: Option<Runner>,
 }
 
 impl Runtime for Workloads {
@@ -50,53 +53,85 @@ impl Runtime for Workloads {
         }
         argv.extend(container.args.iter().cloned());
 
-        let (stopper, stop) = Stop::new();
-        let ordered = container.stop.clone();
-        let mut env: std::collections::BTreeMap<String, String> =
-            container.env.iter().cloned().collect();
-        env.entry("HOSTNAME".to_owned())
-            .or_insert_with(|| container.pod.clone());
-        let network = container.network.clone();
-        let resolver = container.network.clone();
-        let (out, err) = (container.log.clone(), container.log.clone());
-        let clock = self.clock;
-        let context = Context {
-            env,
-            listen: Arc::new(move |port| {
-                let network = network.clone();
-                async move { network.listen(port).await }.boxed()
-            }),
-            resolve: Arc::new(move |address| {
-                let known = address
-                    .rsplit_once(':')
-                    .and_then(|(host, port)| resolver.resolve(host, port.parse().ok()?));
-                // There is no other network: a name that is not known is refused, and never asked of the system.
-                Some(known.unwrap_or(NOWHERE))
-            }),
-            map_path: Arc::new(move |path| real_path(&container, path)),
-            out: Arc::new(move |line| out.line(line)),
-            err: Arc::new(move |line| err.line(line)),
-            stop,
-            clock,
-        };
-        Ok(async move {
-            let running = workload::run(argv, context);
-            tokio::pin!(running);
-            tokio::select! {
-                code = &mut running => code,
-                () = ordered.stopped() => {
-                    stopper.stop();
-                    running.await
-                }
-            }
-        }
-        .boxed())
+        let runner = self.runner.clone().filter(|_| {
+            let program = argv.first().map(|path| path.rsplit('/').next());
+            program == Some(Some(IMAGE)) && argv.get(1).is_some_and(|word| word == "runner")
+        });
+        Ok(in_context(
+            container,
+            self.clock,
+            |context, _| match runner {
+                Some(runner) => runner(Context {
+                    arguments: argv[2..].to_vec(),
+                    ..context
+                }),
+                None => workload::run(argv, context).boxed(),
+            },
+        ))
     }
 
     fn offer(&self, repository: &str, program: Program) {
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         offered.insert(repository.to_owned(), program);
     }
+
+    fn forget(&self) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        offered.clear();
+    }
+}
+
+/// Runs a program as a container, which sees the cluster as the suite's workloads do.
+pub(super) fn in_context<R>(
+    container: ContainerStart,
+    clock: Clock,
+    run: impl FnOnce(Context, ContainerStart) -> R,
+) -> Running
+where
+    R: Future<Output = i32> + Send + 'static,
+{
+    let (stopper, stop) = Stop::new();
+    let ordered = container.stop.clone();
+    let mut env: std::collections::BTreeMap<String, String> =
+        container.env.iter().cloned().collect();
+    env.entry("HOSTNAME".to_owned())
+        .or_insert_with(|| container.pod.clone());
+    let network = container.network.clone();
+    let resolver = container.network.clone();
+    let (out, err) = (container.log.clone(), container.log.clone());
+    let files = container.clone();
+    let context = Context {
+        env,
+        listen: Arc::new(move |port| {
+            let network = network.clone();
+            async move { network.listen(port).await }.boxed()
+        }),
+        resolve: Arc::new(move |address| {
+            let known = address
+                .rsplit_once(':')
+                .and_then(|(host, port)| resolver.resolve(host, port.parse().ok()?));
+            // There is no other network: a name that is not known is refused, and never asked of the system.
+            Some(known.unwrap_or(NOWHERE))
+        }),
+        map_path: Arc::new(move |path| real_path(&files, path)),
+        out: Arc::new(move |line| out.line(line)),
+        err: Arc::new(move |line| err.line(line)),
+        stop,
+        clock,
+        arguments: Vec::new(),
+    };
+    let running = run(context, container);
+    async move {
+        tokio::pin!(running);
+        tokio::select! {
+            code = &mut running => code,
+            () = ordered.stopped() => {
+                stopper.stop();
+                running.await
+            }
+        }
+    }
+    .boxed()
 }
 
 /// An image without its tag and digest.

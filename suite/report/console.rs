@@ -9,6 +9,7 @@ use std::path::Path;
 use anstyle::{AnsiColor, Color, Effects};
 
 use super::model::{CheckResult, LevelTotals, Outcome, Results, Totals, Verdict};
+use super::plugins;
 use super::text::{first_line, one_line, parts, printable};
 use crate::outcome::shorten;
 use crate::spec::Level;
@@ -19,6 +20,8 @@ const MAX_LINES: usize = 16;
 const MAX_NAMED: usize = 5;
 /// Narrower than this, text is not broken further: identifiers are longer.
 const MIN_WIDTH: u16 = 60;
+/// Sentences are broken at this, where the terminal is wider.
+const MAX_MEASURE: usize = 110;
 
 /// How text is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,11 @@ impl Style {
 
     fn columns(self) -> usize {
         self.width.max(MIN_WIDTH).into()
+    }
+
+    /// Where sentences are broken: the eye loses its line in longer ones, however wide the terminal is.
+    fn measure(self) -> usize {
+        self.columns().min(MAX_MEASURE)
     }
 }
 
@@ -114,6 +122,7 @@ pub fn summary(results: &Results, folder: Option<&Path>, style: Style) -> String
     }
     could_not_run(&mut out, results, style);
     passed_again(&mut out, results, style);
+    out.push_str(&plugins::lines(results));
     for leftover in &results.leftovers {
         let _ = writeln!(out, "{} {}", style.paint(DOUBT, "LEFT"), one_line(leftover));
     }
@@ -259,7 +268,7 @@ fn could_not_run(out: &mut String, results: &Results, style: Style) {
             0 => named.join(", "),
             more => format!("{} and {more} more", named.join(", ")),
         };
-        let mut lines = wrap(&what, style.columns() - INDENT).into_iter();
+        let mut lines = wrap(&what, style.measure() - INDENT).into_iter();
         let first = lines.next().unwrap_or_default();
         let _ = writeln!(
             out,
@@ -300,7 +309,7 @@ fn paragraph(out: &mut String, name: &str, text: &str, style: Style) {
     };
     let lines: Vec<_> = text
         .lines()
-        .flat_map(|line| wrap(line, style.columns() - indent))
+        .flat_map(|line| wrap(line, style.measure() - indent))
         .collect();
     for (n, line) in lines.iter().take(MAX_LINES).enumerate() {
         if n == 0 && !name.is_empty() {
@@ -379,7 +388,7 @@ fn verdict(out: &mut String, results: &Results, folder: Option<&str>, style: Sty
     let _ = writeln!(out, "{words}  {of}");
     let list = |out: &mut String, reasons: &[String]| {
         for reason in reasons {
-            let lines = wrap(&one_line(reason), style.columns() - 4);
+            let lines = wrap(&one_line(reason), style.measure() - 4);
             for (n, line) in lines.iter().enumerate() {
                 let _ = writeln!(out, "  {} {line}", if n == 0 { "-" } else { " " });
             }
@@ -455,6 +464,18 @@ mod tests {
             "# conformant\n{}",
             summary(&sample::conformant(), None, style)
         );
+        // A message that is longer than any line: cut in a status line, broken in the summary.
+        let mut long = sample::mixed();
+        long.checks.truncate(2);
+        long.checks[1].message =
+            Some("the answer of the gateway was not that of the component behind it ".repeat(5));
+        let _ = writeln!(
+            text,
+            "# long\n{}",
+            status_line(&long.checks[1], 2, 590, style)
+        );
+        long.judge();
+        let _ = writeln!(text, "{}", summary(&long, None, style));
         let mut many = sample::conformant();
         many.checks = (0..7)
             .map(|n| sample::check(&format!("katib/experiment/check-{n}")))
@@ -474,10 +495,14 @@ mod tests {
 
     #[test]
     fn every_kind_of_line() {
-        let plain = every_line(PLAIN);
-        insta::assert_snapshot!(plain);
-        let too_wide: Vec<_> = plain.lines().filter(|l| l.chars().count() > 80).collect();
-        assert_eq!(too_wide, Vec::<&str>::new());
+        let mut all = String::new();
+        for width in [80, 200] {
+            let text = every_line(Style { width, ..PLAIN });
+            let too_wide = text.lines().filter(|l| l.chars().count() > width.into());
+            assert_eq!(too_wide.collect::<Vec<_>>(), Vec::<&str>::new());
+            let _ = writeln!(all, "## {width} columns\n{text}");
+        }
+        insta::assert_snapshot!(all);
     }
 
     #[test]

@@ -27,17 +27,44 @@ pub const JUNIT_FILE: &str = "junit.xml";
 const HEADLINE: usize = 400;
 
 /// Names and values, in order.
-type Attributes = Vec<(&'static str, String)>;
+pub(super) type Attributes = Vec<(&'static str, String)>;
 
 /// The text of `junit.xml`.
-#[expect(clippy::missing_panics_doc, reason = "it cannot")]
 pub fn render(results: &Results) -> String {
-    let suites = suites(results);
+    let head = Head {
+        name: format!("kubeflow-conformance {}", one_line(&results.run.id)),
+        started: results.run.started,
+        package: one_line(&results.run.profile).into_owned(),
+        seconds: results.timing.wall_seconds,
+    };
+    document(&head, &suites(results), |component| {
+        properties(results, component)
+    })
+}
+
+/// What a document says of itself.
+pub(super) struct Head {
+    /// The root's name, fit to print.
+    pub name: String,
+    /// When what it is about began.
+    pub started: Timestamp,
+    /// The suites' package, fit to print.
+    pub package: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A document of these suites, each with the properties that it is given.
+pub(super) fn document(
+    head: &Head,
+    suites: &IndexMap<String, Vec<TestCase>>,
+    properties: impl Fn(&str) -> Attributes,
+) -> String {
     let mut report = ReportBuilder::new();
     report.add_testsuites(suites.iter().map(|(name, cases)| {
         let mut suite = TestSuiteBuilder::new(&one_line(name));
-        suite.set_timestamp(timestamp(results.run.started));
-        suite.testsuite.package = one_line(&results.run.profile).into_owned();
+        suite.set_timestamp(timestamp(head.started));
+        suite.testsuite.package.clone_from(&head.package);
         suite.add_testcases(cases.iter().cloned()).build()
     }));
     let report = report.build();
@@ -45,7 +72,7 @@ pub fn render(results: &Results) -> String {
     report
         .write_xml(&mut xml)
         .map_err(|e| e.to_string())
-        .and_then(|()| complete(&xml, report.testsuites(), results))
+        .and_then(|()| complete(&xml, report.testsuites(), head, properties))
         .expect("cleaned strings are written to memory, and read again as they were written")
 }
 
@@ -205,21 +232,22 @@ fn properties(results: &Results, component: &str) -> Attributes {
 
 /// Adds what junit-report has no words for: the root's name and totals, each suite's number of
 /// skipped cases, its profile and its properties. Indents, too.
-fn complete(xml: &[u8], suites: &[TestSuite], results: &Results) -> Result<String, String> {
+fn complete(
+    xml: &[u8],
+    suites: &[TestSuite],
+    head: &Head,
+    properties: impl Fn(&str) -> Attributes,
+) -> Result<String, String> {
     let count = |of: fn(&TestSuite) -> usize| suites.iter().map(of).sum::<usize>().to_string();
     let root: Attributes = vec![
-        (
-            "name",
-            format!("kubeflow-conformance {}", one_line(&results.run.id)),
-        ),
+        ("name", head.name.clone()),
         ("tests", count(TestSuite::tests)),
         ("failures", count(TestSuite::failures)),
         ("errors", count(TestSuite::errors)),
         (
             "time",
             // A quotient is the nearest number to what is meant, and has no more than three digits; a sum has more.
-            (duration(results.timing.wall_seconds).whole_milliseconds() as f64 / 1000.0)
-                .to_string(),
+            (duration(head.seconds).whole_milliseconds() as f64 / 1000.0).to_string(),
         ),
     ];
     let mut suites = suites.iter();
@@ -240,7 +268,7 @@ fn complete(xml: &[u8], suites: &[TestSuite], results: &Results) -> Result<Strin
                 let suite = suites.next().ok_or("more suites than were written")?;
                 let skipped = suite.skipped().to_string();
                 let tag = tag.with_attributes([("skipped", skipped.as_str())]);
-                let properties = properties(results, &suite.name);
+                let properties = properties(&suite.name);
                 writer
                     .write_event(Event::Start(tag))
                     .and_then(|()| write_properties(&mut writer, &properties))
@@ -279,7 +307,7 @@ fn pairs(attributes: &Attributes) -> impl Iterator<Item = (&str, &str)> {
 
 /// Text as it may stand in a CDATA section, which cannot hold its own end: the section is closed
 /// and another one opened in the midst of it, so that readers get the text as it was.
-fn cdata(text: &str) -> String {
+pub(super) fn cdata(text: &str) -> String {
     text.replace("]]>", "]]]]><![CDATA[>")
 }
 

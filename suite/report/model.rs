@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::plugins::PluginResult;
 use super::text::{MAX_TEXT, bounded};
 use crate::outcome::{self, Failure, Stop};
 pub use crate::spec::Level;
@@ -51,6 +52,9 @@ pub struct Results {
     pub checks: Vec<CheckResult>,
     /// One entry for each shared set-up that was made.
     pub setups: Vec<SetupResult>,
+    /// What working groups' own programs reported beside the checks; no verdict reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginResult>,
     /// Optional capabilities, each with whether the cluster has it and how that was found out.
     pub features: IndexMap<String, Feature>,
     /// The images that the run put on the cluster.

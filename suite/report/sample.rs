@@ -116,6 +116,7 @@ pub fn conformant() -> Results {
             name: "ghcr.io/kubeflow/kfconform:0.1.0".to_owned(),
             digest: Some(format!("sha256:{}", "23".repeat(32))),
         }],
+        plugins: Vec::new(),
         leftovers: Vec::new(),
         timing: Timing::default(),
         submittable: false,

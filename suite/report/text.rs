@@ -62,6 +62,12 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// Text in a code span of Markdown, where nothing acts: back-ticks would end it, a bar a table's cell, a line feed both.
+pub fn code_span(text: &str) -> String {
+    let plain = printable(text).replace('`', "'").replace('\n', " ");
+    format!("`{}`", plain.replace('|', "¦").trim())
+}
+
 /// A word as a shell takes it: in quotes where it holds more than plain characters.
 pub fn shell_quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':');

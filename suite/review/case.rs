@@ -97,6 +97,8 @@ pub(super) struct Case<'a> {
     pub image: Option<String>,
     /// What came of each check when it was executed again, in the order of the results.
     pub replayed: Vec<(String, Result<(), String>)>,
+    /// What came of each plugin when it was followed again.
+    pub plugins: Vec<(String, Result<(), String>)>,
 }
 
 impl<'a> Case<'a> {
@@ -146,6 +148,12 @@ impl<'a> Case<'a> {
                 }
             }
         }
+        let mut plugins = Vec::new();
+        for plugin in &results.plugins {
+            if first(plugin.evidence.as_ref()) {
+                plugins.push((plugin.name.clone(), replay.judge_plugin(plugin).await));
+            }
+        }
         Self {
             specs,
             options,
@@ -166,6 +174,7 @@ impl<'a> Case<'a> {
                 .and_then(|value| value["imageID"].as_str().map(ToOwned::to_owned))
                 .filter(|id| !id.is_empty()),
             replayed,
+            plugins,
         }
     }
 
@@ -226,11 +235,16 @@ impl<'a> Case<'a> {
                 evidence: attempt.evidence.as_ref(),
             })
         });
-        setups.chain(checks).chain(attempts)
+        let plugins = self.results.plugins.iter().map(|plugin| Entry {
+            id: &plugin.name,
+            started: plugin.started,
+            evidence: plugin.evidence.as_ref(),
+        });
+        setups.chain(checks).chain(attempts).chain(plugins)
     }
 }
 
-/// A check, an earlier attempt at it, or a set-up.
+/// A check, an earlier attempt at it, a set-up, or a plugin.
 pub(super) struct Entry<'a> {
     pub id: &'a str,
     pub started: jiff::Timestamp,

@@ -25,7 +25,9 @@ use serde::Serialize;
 pub use render::{markdown, text};
 pub use submit::{SubmitError, Submitted, submit};
 
-use crate::report::model::{Target, Totals};
+use crate::report::html::Exchanges;
+use crate::report::model::{Results, Target, Totals};
+use crate::seal::folder::VerifiedFile;
 use crate::seal::submission::Record;
 use crate::seal::{Product, PublicKey};
 use crate::spec::Specs;
@@ -161,7 +163,7 @@ pub struct Review {
 
 impl Review {
     /// One of a folder of which nothing is known yet.
-    fn of(folder: impl Into<String>) -> Self {
+    pub(crate) fn of(folder: impl Into<String>) -> Self {
         Self {
             folder: folder.into(),
             verdict: Verdict::Refused,
@@ -187,6 +189,13 @@ pub fn all_rules() -> impl Iterator<Item = (&'static str, &'static str)> {
     gates.chain(every_rule().map(|rule| (rule.id, rule.title)))
 }
 
+/// Whether a rule is one that any result is held to: that it is true, whole and conformant. The others are about the product,
+/// or ask for what only a mark needs.
+pub fn holds_any_result(rule: &str) -> bool {
+    let mark = |known: &case::Rule| known.id == rule && known.of == case::Of::Submission;
+    !rule.starts_with("product/") && !every_rule().any(mark)
+}
+
 fn every_rule() -> impl Iterator<Item = &'static case::Rule> {
     rules::RULES.iter().chain(policy::RULES)
 }
@@ -199,11 +208,34 @@ const STACK: usize = 8 << 20;
 /// Reviews folders side by side and gives what came of them in their order.
 ///
 /// Each is reviewed where no network can be asked and no time can be waited for: in a runtime that has neither.
+pub fn review_all(folders: &[PathBuf], options: &Options<'_>) -> std::io::Result<Vec<Review>> {
+    review_all_seeing(folders, options, |review, _| review)
+}
+
+/// What a review had before it.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The results. Only those of an accepted submission are more than what somebody says.
+    pub results: &'a Results,
+    /// Whose product they are about.
+    pub product: Option<&'a Product>,
+    /// The evidence by its path; empty where the review did not come to it.
+    pub exchanges: &'a Exchanges,
+    /// The files that are as they were signed; empty where the review did not come to them.
+    pub files: &'a [VerifiedFile],
+}
+
+/// [`review_all`], with what `see` makes of each review and of what it had before it, if it could open that. No more than
+/// a few submissions are in memory at once.
 #[expect(
     clippy::missing_panics_doc,
     reason = "it does not, unless a review does"
 )]
-pub fn review_all(folders: &[PathBuf], options: &Options<'_>) -> std::io::Result<Vec<Review>> {
+pub fn review_all_seeing<T: Send>(
+    folders: &[PathBuf],
+    options: &Options<'_>,
+    see: impl Fn(Review, Option<Seen<'_>>) -> T + Sync,
+) -> std::io::Result<Vec<T>> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(folders.len()));
@@ -214,10 +246,8 @@ pub fn review_all(folders: &[PathBuf], options: &Options<'_>) -> std::io::Result
             let Some(folder) = folders.get(at) else {
                 return Ok(());
             };
-            let review = runtime.block_on(review(folder, options));
-            done.lock()
-                .expect("nobody panics with it")
-                .push((at, review));
+            let seen = runtime.block_on(review_seeing(folder, options, &see));
+            done.lock().expect("nobody panics with it").push((at, seen));
         }
     };
     std::thread::scope(|scope| {
@@ -235,18 +265,33 @@ pub fn review_all(folders: &[PathBuf], options: &Options<'_>) -> std::io::Result
     })?;
     let mut done = done.into_inner().expect("nobody panics with it");
     done.sort_unstable_by_key(|(at, _)| *at);
-    Ok(done.into_iter().map(|(_, review)| review).collect())
+    Ok(done.into_iter().map(|(_, seen)| seen).collect())
 }
 
 /// Reviews a folder: a submission, or the bare result of a run on the reference.
 pub async fn review(folder: &Path, options: &Options<'_>) -> Review {
+    review_seeing(folder, options, |review, _| review).await
+}
+
+async fn review_seeing<T>(
+    folder: &Path,
+    options: &Options<'_>,
+    see: impl FnOnce(Review, Option<Seen<'_>>) -> T,
+) -> T {
     let mut review = Review::of(folder.display().to_string());
     let opened = match open::open(folder, options, &mut review.held) {
         Ok(opened) => opened,
         Err(closed) => {
             review.verdict = closed.verdict;
             review.refusals.push(closed.refusal);
-            return review;
+            let claimed = closed.claimed.as_deref();
+            let seen = claimed.map(|(results, product)| Seen {
+                results,
+                product: Some(product),
+                exchanges: const { &Exchanges::new() },
+                files: &[],
+            });
+            return see(review, seen);
         }
     };
     let case = Case::new(opened, options).await;
@@ -264,5 +309,11 @@ pub async fn review(folder: &Path, options: &Options<'_>) -> Review {
         review.verdict = Verdict::Accepted;
         review.left_to_people = policy::left_to_people(&case);
     }
-    review
+    let seen = Seen {
+        results: &case.results,
+        product: case.product.as_ref(),
+        exchanges: &case.recording.evidence,
+        files: &case.verified.files,
+    };
+    see(review, Some(seen))
 }

@@ -65,6 +65,8 @@ pub(super) struct Opened {
 pub(super) struct Closed {
     pub verdict: Verdict,
     pub refusal: Refusal,
+    /// What another version of the suite found, as it says; nothing of it was made again.
+    pub claimed: Option<Box<(Results, Product)>>,
 }
 
 type Pass = Result<(), Shut>;
@@ -158,10 +160,18 @@ pub(super) fn open(
                 title: gate.title,
                 message: case::fit(&message),
             },
+            claimed: None,
         }
     };
     for gate in GATES {
-        (gate.pass)(&mut opening).map_err(|shut| closed(gate, shut))?;
+        (gate.pass)(&mut opening).map_err(|shut| {
+            let closed = closed(gate, shut);
+            let claimed = (closed.verdict == Verdict::NoVerdict).then(|| opening.claimed());
+            Closed {
+                claimed: claimed.flatten(),
+                ..closed
+            }
+        })?;
         held.push(gate.id);
     }
     let last = &GATES[GATES.len() - 1];
@@ -194,6 +204,14 @@ pub(super) fn open(
 }
 
 impl Opening<'_> {
+    /// The results and the product, where this version can read another's.
+    fn claimed(&self) -> Option<Box<(Results, Product)>> {
+        let bytes = self.read(RESULTS_FILE).ok()?;
+        let results = Results::parse(&bytes, Path::new(RESULTS_FILE)).ok()?;
+        let product = Product::parse(&self.read(PRODUCT_FILE).ok()?, PRODUCT_FILE).ok()?;
+        Some(Box::new((results, product)))
+    }
+
     /// The bytes of a signed file, which are those that were signed: it could have been changed since that was seen.
     fn read(&self, name: &str) -> Result<Vec<u8>, Shut> {
         let bytes = folder::read(self.folder, name, limit(name)).map_err(no)?;

@@ -3,7 +3,7 @@
 use super::online::Advice;
 use super::{About, Review, Verdict};
 use crate::report::model::{Outcome, Target};
-use crate::report::text::one_line;
+use crate::report::text::{code_span as code, one_line};
 use crate::seal::Product;
 
 /// What stands above advice from the network.
@@ -197,12 +197,6 @@ fn facts(about: &About, product: Option<&Product>) -> Vec<(&'static str, Vec<Par
     };
     lines.push(("signed with the key", vec![theirs(&about.key), ours(known)]));
     lines
-}
-
-/// Text in a code span, where nothing acts: back-ticks would end it, a bar a table's cell, a line feed both.
-fn code(text: &str) -> String {
-    let plain = text.replace('`', "'").replace(['\n', '\r'], " ");
-    format!("`{}`", plain.replace('|', "¦").trim())
 }
 
 /// A sentence that reads better outside of a code span, if nothing in it could act there.

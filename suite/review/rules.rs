@@ -10,9 +10,10 @@ use crate::checks::{self, timeouts};
 use crate::cluster::exchange::{Answer, Reply};
 use crate::cluster::session::millis;
 use crate::cluster::{Evidence, Exchange};
-use crate::engine::{self, plan, recording::OF_THE_RUN};
+use crate::engine::{self, plan, plugins::PLUGINS, recording::OF_THE_RUN};
 use crate::report::model::{self, Outcome, Target};
 use crate::report::{html, junit};
+use crate::seal::Product;
 use crate::seal::folder::signable;
 use crate::seal::statement::{Descriptor, Statement};
 
@@ -149,6 +150,11 @@ pub(super) const RULES: &[Rule] = &[
         "replay/not-applicable",
         "A check was left out exactly where the requirement does not concern the cluster",
         not_applicable,
+    ),
+    rule(
+        "replay/plugins",
+        "What each plugin reported follows from its evidence",
+        plugins,
     ),
     rule(
         "times/run",
@@ -465,7 +471,13 @@ fn junit_file(case: &Case) -> Vec<String> {
 }
 
 fn html_file(case: &Case) -> Vec<String> {
-    same("report.html", &case.html, &html::render(&case.results))
+    let page = html::render(&html::Report {
+        results: &case.results,
+        specs: case.specs,
+        exchanges: &case.recording.evidence,
+        whose: case.product.as_ref().map(Product::whose),
+    });
+    same("report.html", &case.html, &page)
 }
 
 fn same(name: &str, is: &[u8], wanted: &str) -> Vec<String> {
@@ -660,6 +672,23 @@ fn outcomes(case: &Case) -> Vec<String> {
         .collect()
 }
 
+/// They count for nothing, and are still not to be told otherwise than they were.
+fn plugins(case: &Case) -> Vec<String> {
+    let followed = case.plugins.iter();
+    let mut broken: Vec<String> = followed
+        .filter_map(|(name, again)| Some(format!("`{name}`: {}", again.as_ref().err()?)))
+        .collect();
+    let told = case.results.plugins.iter().map(|plugin| &plugin.name);
+    let had = case.recording.context.plugins.iter();
+    let had = had.map(|plugin| &plugin.name);
+    // A run that only looks has none.
+    let looks = case.results.run.planned.is_empty();
+    if looks && told.len() > 0 || !looks && case.results.run.complete && !told.eq(had) {
+        broken.push("the plugins are not those that the run had, in order".to_owned());
+    }
+    broken
+}
+
 fn not_applicable(case: &Case) -> Vec<String> {
     let (Ok(facts), Ok(plan)) = (&case.facts, &case.plan) else {
         return Vec::new();
@@ -783,7 +812,13 @@ fn deadlines(case: &Case) -> Vec<String> {
         id if id.starts_with("setup/") => {
             checks::find_setup(id).map(|setup| context.extended(setup.limit))
         }
-        id => Some(context.limit(case.specs.requirement(id)?)),
+        id => match id.strip_prefix(PLUGINS) {
+            Some(name) => {
+                let plugin = context.plugins.iter().find(|plugin| plugin.name == name)?;
+                Some(engine::plugins::limit(plugin))
+            }
+            None => Some(context.limit(case.specs.requirement(id)?)),
+        },
     };
     let all = case.recording.evidence.iter();
     all.filter(|(_, evidence)| {

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::open::limit;
 use super::{Options, Review, Verdict, review};
+use crate::engine::Recording;
+use crate::report::html::{self, HTML_FILE};
+use crate::report::model::{RESULTS_FILE, Results};
 use crate::seal::PrivateKey;
-use crate::seal::folder::{self, FolderError, KEY_FILE, RESULT_FILES, SignError};
+use crate::seal::folder::{self, EVIDENCE_FILE, FolderError, KEY_FILE, RESULT_FILES, SignError};
 use crate::seal::product::{MAX_PRODUCT_BYTES, PRODUCT_FILE, Product, ProductError};
 
 /// Why there is no submission.
@@ -87,6 +90,31 @@ pub async fn submit(
     })
 }
 
+/// A submission's page names its product, which a run's does not know. What cannot be read is left to the review.
+fn put_page(draft: &Path, product: &Product, options: &Options<'_>) -> Result<(), SubmitError> {
+    let results = Results::read(&draft.join(RESULTS_FILE));
+    let recording = Recording::read(&draft.join(EVIDENCE_FILE));
+    let (Ok(results), Ok(recording)) = (results, recording) else {
+        return Ok(());
+    };
+    let nameless = html::Report {
+        results: &results,
+        specs: options.specs,
+        exchanges: &recording.evidence,
+        whose: None,
+    };
+    let path = draft.join(HTML_FILE);
+    // A page that somebody changed stays as it is, for the review to refuse.
+    if folder::read(draft, HTML_FILE, limit(HTML_FILE))? == html::render(&nameless).as_bytes() {
+        let page = html::render(&html::Report {
+            whose: Some(product.whose()),
+            ..nameless
+        });
+        std::fs::write(&path, page).map_err(|error| SubmitError::Write { path, error })?;
+    }
+    Ok(())
+}
+
 async fn make(
     results: &Path,
     product: &Path,
@@ -102,6 +130,7 @@ async fn make(
     for name in RESULT_FILES {
         put(name, &folder::read(results, name, limit(name))?)?;
     }
+    put_page(draft, &Product::read(product)?, options)?;
     put(
         PRODUCT_FILE,
         &folder::read_path(product, MAX_PRODUCT_BYTES)?,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::folder::{self, FolderError};
+use crate::report::html::Whose;
 use crate::report::text::one_line;
 use crate::spec::{Problem, ReleaseName, YamlFile};
 
@@ -132,6 +133,17 @@ impl Product {
             }
         }
         slug.trim_end_matches('-').to_owned()
+    }
+
+    /// What its report says of it.
+    pub fn whose(&self) -> Whose<'_> {
+        Whose {
+            name: &self.name,
+            version: &self.version,
+            vendor: &self.vendor,
+            website: &self.website,
+            contact: &self.contact,
+        }
     }
 
     /// The place of its submissions below `reports/`.

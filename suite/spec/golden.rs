@@ -36,7 +36,8 @@ fn hold(path: &str, expected: &str) {
 
 #[test]
 fn conformance_md_is_current() {
-    hold("CONFORMANCE.md", &markdown(Specs::embedded()));
+    let coverage = crate::coverage::markdown(&crate::coverage::Coverage::of_reference());
+    hold("CONFORMANCE.md", &markdown(Specs::embedded(), &coverage));
 }
 
 #[test]
@@ -59,6 +60,7 @@ fn the_files_satisfy_their_schemas() {
     for (schema, folder) in [
         ("requirements.schema.json", "requirements"),
         ("release.schema.json", "releases"),
+        ("distribution.schema.json", "distributions"),
     ] {
         let entries = fs::read_dir(specs.join(folder)).unwrap();
         files.extend(entries.map(|entry| (schema, entry.unwrap().path())));

@@ -20,7 +20,7 @@ use super::{ComponentSpecs, Specs};
 use crate::digest::hex;
 use crate::outcome::shorten;
 
-static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/specs");
+pub(super) static EMBEDDED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/specs");
 
 /// The largest file that is read, in bytes. The largest one today is about a tenth of it.
 const MAX_FILE: u64 = 2 << 20;
@@ -113,16 +113,17 @@ struct File {
 /// Loads the specs in the binary.
 pub(super) fn embedded() -> Result<Specs, SpecError> {
     let mut files = Files::new();
-    for pattern in ["*.yaml", "requirements/*", "releases/*"] {
-        for entry in EMBEDDED
-            .find(pattern)
-            .expect("the pattern is well-formed")
-            .filter_map(|entry| entry.as_file())
-        {
-            let name = entry.path().to_string_lossy().replace('\\', "/");
-            let shown = format!("specs/{name}");
-            files.insert(name, (shown, entry.contents().to_vec()));
-        }
+    let folders = ["requirements", "releases"];
+    let folders = folders.iter().filter_map(|name| EMBEDDED.get_dir(name));
+    let top = EMBEDDED.files().filter(|file| {
+        file.path()
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+    });
+    for file in top.chain(folders.flat_map(Dir::files)) {
+        let name = file.path().to_string_lossy().replace('\\', "/");
+        let shown = format!("specs/{name}");
+        files.insert(name, (shown, file.contents().to_vec()));
     }
     build(files)
 }

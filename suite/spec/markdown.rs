@@ -4,17 +4,18 @@ use std::fmt;
 
 use super::{Component, Level, MarkStatus, Requirement, Specs};
 
-/// The whole of `CONFORMANCE.md`.
-pub fn markdown(specs: &Specs) -> String {
-    Document(specs).to_string()
+/// The whole of `CONFORMANCE.md`. `coverage` says how much of the components' APIs the checks exercise.
+pub fn markdown(specs: &Specs, coverage: &str) -> String {
+    Document(specs, coverage).to_string()
 }
 
-struct Document<'a>(&'a Specs);
+struct Document<'a>(&'a Specs, &'a str);
 
 impl fmt::Display for Document<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Document(specs) = self;
+        let Document(specs, coverage) = self;
         introduction(f, specs)?;
+        writeln!(f, "{COVERAGE}\n{}", coverage.trim_end())?;
         for component in specs.components() {
             let of = |requirement: &&Requirement| requirement.component() == component;
             let requirements: Vec<&Requirement> = specs.requirements().iter().filter(of).collect();
@@ -158,6 +159,14 @@ A known deviation is a defect of a released component that is known upstream. It
 A requirement that says more than its sources, a check that proves something else than its requirement says, or a distribution
 that is right and fails: [reports/README.md](reports/README.md) says how to challenge it and who answers. A requirement that
 is withdrawn keeps its id for ever; ids are never reused or renamed.
+";
+
+const COVERAGE: &str = "
+## How much of the APIs is exercised
+
+What the components' APIs offer is listed in [`specs/coverage/api.yaml`](specs/coverage/api.yaml). Exercised is what some check asks for when everything
+runs on the reference, whether it is granted or, as many requirements want it, refused. `kfconform coverage RESULT` says the same of a
+result, and with `--by` by which requirement.
 ";
 
 fn chapter(

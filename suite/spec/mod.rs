@@ -4,6 +4,7 @@
 //! folder of the same shape can be loaded in their place. Everything that the rest of the suite knows about a
 //! requirement, a profile, a release or the programme comes from [`Specs`].
 
+mod distribution;
 #[cfg(test)]
 mod golden;
 mod load;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+pub use distribution::*;
 pub use load::{Problem, SpecError};
 pub(crate) use load::{YamlFile, read_error};
 pub use markdown::markdown;

@@ -667,7 +667,7 @@ fn requirement_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, 
     )))
 }
 
-fn api_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn api_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let version = String::deserialize(deserializer)?;
     if version == API_VERSION {
         return Ok(version);
@@ -687,7 +687,7 @@ fn parsed<'de, D: Deserializer<'de>, T: FromStr>(
         .map_err(|_| de::Error::custom(format!("`{text}` is no {expected}")))
 }
 
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+pub(super) fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
     parsed(deserializer, "date; a date is written like `2026-03-21`")
 }
 

@@ -3,10 +3,11 @@
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 
+use super::distribution::Distribution;
 use super::model::{ProfileFile, Program, Release, RequirementFile};
 
 /// The schemas by the name of their file in `specs/schema/`.
-pub fn schemas() -> [(&'static str, Schema); 4] {
+pub fn schemas() -> [(&'static str, Schema); 5] {
     let generator = || SchemaSettings::draft2020_12().into_generator();
     [
         (
@@ -20,6 +21,10 @@ pub fn schemas() -> [(&'static str, Schema); 4] {
         (
             "release.schema.json",
             generator().into_root_schema_for::<Release>(),
+        ),
+        (
+            "distribution.schema.json",
+            generator().into_root_schema_for::<Distribution>(),
         ),
         (
             "program.schema.json",

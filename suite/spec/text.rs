@@ -1,16 +1,35 @@
 //! A requirement as text for a terminal.
 
-use super::Requirement;
+use super::{Requirement, Specs};
 
 /// What `explain` prints about a requirement, wrapped to `width` columns: its text, why it is there, how it is
-/// checked, what usually breaks it, what is known to deviate, and the documents that state it.
-pub fn explain(requirement: &Requirement, width: usize) -> String {
+/// checked, what usually breaks it, `faults` that prove that its check can fail, what is known to deviate, the documents
+/// that state it, and where to go on.
+pub fn explain(specs: &Specs, requirement: &Requirement, faults: &[&str], width: usize) -> String {
     let mut page = Page {
         width: width.max(40),
         text: String::new(),
     };
+    let id = requirement.id.as_str();
+    page.paragraph(0, id);
     page.paragraph(0, &requirement.title);
+    page.text.push('\n');
     page.paragraph(0, &facts(requirement));
+    let component = requirement.component();
+    let mut belongs = format!("profiles: {}", specs.profiles_of(requirement).join(", "));
+    if let Some(group) = specs.group(component) {
+        belongs.push_str(&format!(" · answers for it: {group}"));
+    }
+    page.paragraph(0, &belongs);
+    if let Some(name) = &requirement.feature
+        && let Some(feature) = specs.feature(component, name)
+    {
+        let found = format!(
+            "{name}: {}. Found on the cluster: {}",
+            feature.title, feature.found
+        );
+        page.section("Only where this feature is", [found.as_str()]);
+    }
     page.section("Requirement", [requirement.text.as_str()]);
     page.section("Why", [requirement.why.as_str()]);
     page.section("How it is checked", [requirement.how.as_str()]);
@@ -28,14 +47,21 @@ pub fn explain(requirement: &Requirement, width: usize) -> String {
             )
         })
         .collect();
+    page.section(
+        "How the reference breaks it, to prove that the check can fail",
+        faults.iter().copied(),
+    );
     page.section("Known deviations", deviations.iter().map(String::as_str));
     page.section("Sources", requirement.sources.iter().map(String::as_str));
+    page.text.push_str(&format!(
+        "\nGo on\n  kfconform run --only {id}       checks this alone\n  kfconform evidence RESULT {id}  shows what was asked and answered in a result\n  kfconform selftest --only {id}  proves that the check can fail\n"
+    ));
     page.text
 }
 
 /// Id, level, releases, feature and times in one line.
 fn facts(requirement: &Requirement) -> String {
-    let mut facts = vec![requirement.id.clone(), requirement.level.to_string()];
+    let mut facts = vec![requirement.level.to_string()];
     facts.push(match &requirement.until {
         Some(until) => format!("Kubeflow {} to {until}", requirement.since),
         None => format!("since Kubeflow {}", requirement.since),
@@ -121,6 +147,11 @@ mod tests {
             }],
         }))
         .unwrap();
-        insta::assert_snapshot!(explain(&requirement, 72));
+        insta::assert_snapshot!(explain(
+            Specs::embedded(),
+            &requirement,
+            &["answers with the second step"],
+            72
+        ));
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
@@ -37,6 +38,12 @@ struct Table {
     /// What comes before every path that is not the Kubernetes API's own.
     #[serde(default)]
     service: String,
+    /// Whether it was without Profiles, so that Pipelines served one user.
+    #[serde(default)]
+    without_profiles: bool,
+    /// Servers that are asked themselves, as `SERVICE.NAMESPACE:PORT`.
+    #[serde(default)]
+    servers: BTreeMap<String, String>,
     /// Bodies that entries vary.
     #[serde(default)]
     bodies: BTreeMap<String, Value>,
@@ -83,6 +90,23 @@ struct Request {
     but: Option<Value>,
     /// The body as a file of a form.
     file: Option<File>,
+    /// The server of this name is asked, and not the Kubernetes API.
+    to: Option<String>,
+    /// Headers: those by which a gateway says who asks, and such.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// The service account whose token is sent to a server.
+    token: Option<Token>,
+}
+
+/// A token of a service account.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Token {
+    namespace: String,
+    account: String,
+    /// Whom it is for; the Kubernetes API unless given.
+    audience: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -320,6 +344,7 @@ impl<'a> Asked<'a> {
         kfconform::install_crypto();
         let reference = Reference::start(ReferenceOptions {
             clock: Clock::scaled(haste),
+            profiles: !table.without_profiles,
             ..ReferenceOptions::default()
         })
         .await
@@ -355,12 +380,21 @@ impl<'a> Asked<'a> {
             "{path}: an earlier answer did not give what this needs"
         );
         let world = &self.reference.world;
-        let url = format!("{}{}{path}", world.url(), self.table.service);
         let method = Method::from_bytes(request.method.as_bytes()).expect("a method");
-        let mut call = self
-            .http
-            .request(method, url)
-            .bearer_auth(world.admin_token());
+        let mut call = if let Some(name) = &request.to {
+            let url = format!("http://{}{path}", self.address(name));
+            self.http.request(method, url)
+        } else {
+            let url = format!("{}{}{path}", world.url(), self.table.service);
+            let call = self.http.request(method, url);
+            call.bearer_auth(world.admin_token())
+        };
+        for (name, value) in &request.headers {
+            call = call.header(name, fill(value, marks));
+        }
+        if let Some(token) = &request.token {
+            call = call.bearer_auth(self.token(token).await);
+        }
         let text = self.body(request, marks).map(|body| match body {
             Value::String(text) => text,
             other => other.to_string(),
@@ -388,8 +422,40 @@ impl<'a> Asked<'a> {
         Answer { status, body }
     }
 
-    /// Puts an entry; the answer that is judged is the first as expected, else the last.
-    async fn put(&self, entry: &Entry, facts: &Facts, marks: &Marks) -> (Answer, String) {
+    /// Where a server really is.
+    fn address(&self, name: &str) -> SocketAddr {
+        let server = self.table.servers.get(name);
+        let server = server.unwrap_or_else(|| panic!("no server is called {name}"));
+        let (host, port) = server.split_once(':').expect("SERVICE.NAMESPACE:PORT");
+        let port = port.parse().expect("a port");
+        let found = self.reference.world.resolve("default", host, port);
+        found.unwrap_or_else(|| panic!("nothing is at {server}"))
+    }
+
+    /// A token of a service account, which a controller may still be about to make.
+    async fn token(&self, of: &Token) -> String {
+        let audiences: Vec<String> = of.audience.iter().cloned().collect();
+        let world = &self.reference.world;
+        let lifetime = Duration::from_secs(3600);
+        let began = Instant::now();
+        loop {
+            match world.service_account_token(&of.namespace, &of.account, &audiences, lifetime) {
+                Ok((token, _)) => return token,
+                Err(error) if began.elapsed() > PATIENCE => panic!("{error:?}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Puts an entry; the answer that is judged is the first as expected, else the last. `since`: the version that the
+    /// last change of an object made.
+    async fn put(
+        &self,
+        entry: &Entry,
+        facts: &Facts,
+        marks: &Marks,
+        since: Option<&str>,
+    ) -> (Answer, String) {
         let sent = self.body(&entry.request, marks).unwrap_or_default();
         let began = Instant::now();
         loop {
@@ -398,8 +464,58 @@ impl<'a> Asked<'a> {
             if differs.is_empty() || !entry.until || began.elapsed() > PATIENCE {
                 return (answer, differs);
             }
+            // A state may be over before it is asked for.
+            if let Some(since) = since.filter(|_| facts.status == 200 && self.is_object(entry)) {
+                let path = fill(&entry.request.path, marks);
+                let passed = self.passed(&path, since, |answer| {
+                    compare(facts, &sent, answer, marks).is_empty()
+                });
+                if let Ok(Some(answer)) = tokio::time::timeout(PATIENCE, passed).await {
+                    return (answer, String::new());
+                }
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Whether an entry reads one object of Kubernetes.
+    fn is_object(&self, entry: &Entry) -> bool {
+        let Request { path, to, .. } = &entry.request;
+        self.table.service.is_empty() && to.is_none() && !path.contains('?')
+    }
+
+    /// The first state of an object since a version of which `wanted` holds, as a watch tells it.
+    async fn passed(
+        &self,
+        path: &str,
+        since: &str,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Option<Answer> {
+        let world = &self.reference.world;
+        let (kind, name) = path.rsplit_once('/')?;
+        let url = format!(
+            "{}{kind}?watch=true&resourceVersion={since}&fieldSelector=metadata.name={name}",
+            world.url()
+        );
+        let call = self.http.get(url).bearer_auth(world.admin_token());
+        let mut stream = call.send().await.ok()?;
+        let mut text = Vec::new();
+        while let Some(chunk) = stream.chunk().await.ok()? {
+            text.extend_from_slice(&chunk);
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                let mut event: Value = serde_json::from_slice(&line).ok()?;
+                if event["type"] == "DELETED" {
+                    continue;
+                }
+                let body = event["object"].take();
+                let answer = Answer { status: 200, body };
+                if wanted(&answer) {
+                    return Some(answer);
+                }
+            }
+        }
+        None
     }
 }
 
@@ -440,6 +556,7 @@ async fn group(table: &Table, group: &Group, differences: &Differences) -> Vec<S
     let asked = Asked::start(table, haste(group)).await;
     let mut marks = Marks::new();
     let mut wrong = Vec::new();
+    let mut since = None;
     for given in &group.given {
         let answer = asked.ask(given, &marks).await;
         assert!(
@@ -454,7 +571,12 @@ async fn group(table: &Table, group: &Group, differences: &Differences) -> Vec<S
         let difference = differences.get(&entry.name);
         let allowed = difference.map(|difference| known(&entry.answer, difference));
         let facts = allowed.as_ref().unwrap_or(&entry.answer);
-        let (answer, mut differs) = asked.put(entry, facts, &marks).await;
+        let (answer, mut differs) = asked.put(entry, facts, &marks, since.as_deref()).await;
+        if entry.request.method != "GET"
+            && let Value::String(version) = at(&answer.body, "/metadata/resourceVersion")
+        {
+            since = Some(version);
+        }
         if difference.is_some() {
             let sent = asked.body(&entry.request, &marks).unwrap_or_default();
             if compare(&entry.answer, &sent, &answer, &marks).is_empty() {
@@ -551,8 +673,28 @@ async fn pipelines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pipelines_multi_user() {
+    component("pipelines-multi-user", 115).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pipelines_store() {
+    component("pipelines-store", 21).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn notebooks() {
     component("notebooks", 78).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jupyter_web_app() {
+    component("jupyter-web-app", 108).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platform() {
+    component("platform", 342).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

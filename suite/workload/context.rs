@@ -45,6 +45,8 @@ pub struct Context {
     pub stop: Stop,
     /// Time, which may run faster than the wall.
     pub clock: Clock,
+    /// The arguments after the command's name, for a command that reads them itself.
+    pub arguments: Vec<String>,
 }
 
 impl Context {
@@ -63,6 +65,7 @@ impl Context {
             err: Arc::new(|line| drop(writeln!(io::stderr().lock(), "{line}"))),
             stop: Stop::on_signal()?,
             clock: Clock::wall(),
+            arguments: Vec::new(),
         })
     }
 

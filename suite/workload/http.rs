@@ -36,17 +36,18 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long a peer may take to answer.
 const ANSWER: Duration = Duration::from_secs(120);
 
-pub(super) type Response = HttpResponse<Full<Bytes>>;
+pub(crate) type Response = HttpResponse<Full<Bytes>>;
 
 /// A request, read whole.
-pub(super) struct Request {
-    pub(super) method: Method,
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
     /// The path, with its percent-encoding undone.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// The path and query as they came.
-    pub(super) target: String,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Request {
@@ -60,13 +61,13 @@ impl Request {
     }
 
     /// Whether this only reads.
-    pub(super) fn is_get(&self) -> bool {
+    pub(crate) fn is_get(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
     }
 }
 
 /// An answer in JSON.
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     // Our own types have string keys only, so that they always serialise.
     let body = serde_json::to_vec(body).unwrap_or_default();
     raw(
@@ -77,7 +78,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 /// An answer of any type.
-pub(super) fn raw(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response {
+pub(crate) fn raw(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -85,12 +86,12 @@ pub(super) fn raw(status: StatusCode, content_type: HeaderValue, body: Bytes) ->
 }
 
 /// An error as KServe and the Open Inference Protocol word it: `{"error": …}`.
-pub(super) fn error(status: StatusCode, message: impl Display) -> Response {
+pub(crate) fn error(status: StatusCode, message: impl Display) -> Response {
     json(status, &json!({ "error": message.to_string() }))
 }
 
 /// Serves until the order to stop, then lets open requests end within `grace`. Connections end with this future.
-pub(super) async fn serve<H, F>(listener: TcpListener, stop: &Stop, grace: Duration, handler: H)
+pub(crate) async fn serve<H, F>(listener: TcpListener, stop: &Stop, grace: Duration, handler: H)
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -182,17 +183,17 @@ async fn read(request: hyper::Request<Incoming>) -> Result<Request, Response> {
 }
 
 /// An answer of a peer, read whole.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Sends a request to `host:port`.
 ///
 /// # Errors
 /// When the peer cannot be found or reached, breaks the protocol, takes too long or answers too much.
-pub(super) async fn send(
+pub(crate) async fn send(
     cx: &Context,
     authority: &str,
     request: Request,

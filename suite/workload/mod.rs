@@ -13,8 +13,8 @@
 //! command: [kfconform, workload, notebook, --show-env, NB_PREFIX]
 //! ```
 //! `GET NB_PREFIX/?env=NB_PREFIX` answers `{"notebook", "prefix", "pod", "env": {"NB_PREFIX": …}}` (403 for a variable
-//! that is not shown), `GET|PUT NB_PREFIX/files/NAME` reads and writes `--home`, `NB_PREFIX/api/kernels` is `[]`. All of
-//! it is served without the prefix too.
+//! that is not shown), `GET|PUT NB_PREFIX/files/NAME` reads and writes `--home`, `NB_PREFIX/api/kernels` has one kernel, which
+//! is busy unless `--kernel idle` says otherwise, so that no culler stops it. All of it is served without the prefix too.
 //!
 //! A **predictor** of the model `MODEL` (else `--model_name`, else `m`), an FP32 tensor `[-1, 4]` to its row sums:
 //! ```yaml
@@ -22,7 +22,8 @@
 //! env: [{name: MODEL, value: m}, {name: TAG, value: "1"}]
 //! ports: [{containerPort: 8080, protocol: TCP}]
 //! ```
-//! `MODE` makes it a part of a mesh: `transform` (to `--predictor_host`, which KServe gives, or `PREDICTOR_HOST`), `sink`
+//! `MODE` makes it a part of a mesh: `transform` (to `--predictor_host`, which KServe gives, or `PREDICTOR_HOST`), `explain` (by the
+//! predictions of the same), `sink`
 //! (any POST is kept; `GET /_events[?id=ID]` answers `{"events": [{path, attributes, contentType, data}], "dropped"}`), `echo`,
 //! `fail:CODE`, `slow:MS`, `unready` (503 where readiness is asked) and `crash`. In every mode `GET /_calls` answers
 //! `{"calls", "recent": [{path, rows}]}` and `GET /_info` what is served, with the arguments. A storage initializer finds a
@@ -49,6 +50,8 @@
 //! `--at-most AT=LIMIT` tell a cached result from a fresh one, `--not-before` with a retry policy tells a retry, and
 //! `--contains FAILED={{$.inputs.parameters['status']}}` reads a final status.
 //!
+//! Beside a plugin, `command: [kfconform, workload, collect]` waits for its `done` file and prints the JUnit that this leads to.
+//!
 //! A pod that only has to **hold** still: `command: [kfconform, workload, hold]`.
 //!
 //! # Exit codes
@@ -56,8 +59,10 @@
 //! 0 done · 1 a failure that was looked for, a port or a file that cannot be used · 2 wrong arguments or environment ·
 //! 127 no such command or syntax that the embedded `sh` does not know · 143 told to stop before the end.
 
+mod collect;
 mod context;
-mod http;
+mod grpc;
+pub(crate) mod http;
 mod notebook;
 mod options;
 mod predict;
@@ -74,6 +79,7 @@ use clap::{Parser, Subcommand};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+pub use collect::{Collect, Collected, Document, MAX_BYTES, MAX_DOCUMENTS, RESULTS_DIRS};
 pub use context::{Context, Listen, MapPath, Resolve, Sink, Stop, Stopper};
 pub use notebook::Notebook;
 pub use predict::{INPUT, MODEL_FILE, OUTPUT, VERSION};
@@ -99,6 +105,8 @@ pub enum WorkloadCommand {
     Trial(Trial),
     /// Do small actions in the order given, until the first that fails
     Step(Step),
+    /// Wait for a plugin's result and print its JUnit as one line of JSON
+    Collect(Collect),
     /// Do nothing until told to stop
     Hold,
 }
@@ -152,6 +160,7 @@ async fn execute(command: WorkloadCommand, cx: Context) -> i32 {
         WorkloadCommand::Serve(serve) => serve.run(cx).await,
         WorkloadCommand::Trial(trial) => trial.run(&cx).await,
         WorkloadCommand::Step(step) => step.run(&cx).await,
+        WorkloadCommand::Collect(collect) => collect.run(cx).await,
         WorkloadCommand::Hold => {
             cx.stop.stopped().await;
             0

@@ -25,6 +25,21 @@ pub struct Notebook {
     /// A variable of the environment that `?env=NAME` may show
     #[arg(long = "show-env", value_name = "NAME")]
     pub show_env: Vec<String>,
+    /// What its one kernel does: a cluster that stops idle notebooks leaves a busy one alone
+    #[arg(long, default_value = "busy")]
+    pub kernel: Kernel,
+    /// When the kernel last did something, by RFC 3339; now unless it is given
+    #[arg(long, value_name = "TIME")]
+    pub last_activity: Option<String>,
+}
+
+/// What a kernel does.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub enum Kernel {
+    /// It is at work.
+    Busy,
+    /// It waits for its user.
+    Idle,
 }
 
 impl Notebook {
@@ -68,14 +83,30 @@ impl Server {
             .unwrap_or(&request.path);
         match (path.trim_matches('/'), request.is_get()) {
             ("", true) => self.page(request, prefix),
-            // What the culler asks for; no kernel runs here.
-            ("api/kernels" | "api/terminals", true) => json(StatusCode::OK, &json!([])),
+            ("api/kernels", true) => json(StatusCode::OK, &json!([self.kernel()])),
+            ("api/terminals", true) => json(StatusCode::OK, &json!([])),
             (path, get) => match path.strip_prefix("files/") {
                 Some(name) if get || request.method == Method::PUT => self.file(request, name),
                 Some(_) => error(StatusCode::METHOD_NOT_ALLOWED, "allowed: GET and PUT"),
                 None => error(StatusCode::NOT_FOUND, "not found"),
             },
         }
+    }
+
+    /// The one kernel, as Jupyter shows it to whoever stops idle notebooks. None really runs here.
+    fn kernel(&self) -> Value {
+        let now = self.cx.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let last = self.notebook.last_activity.clone();
+        json!({
+            "id": "00000000-0000-4000-8000-000000000001",
+            "name": "python3",
+            "last_activity": last.unwrap_or_else(|| now.to_string()),
+            "execution_state": match self.notebook.kernel {
+                Kernel::Busy => "busy",
+                Kernel::Idle => "idle",
+            },
+            "connections": 0,
+        })
     }
 
     fn page(&self, request: &Request, prefix: &str) -> Response {
@@ -156,12 +187,8 @@ mod tests {
         let (_, _, page) = request(address, "GET", "/notebook/ns/nb/?env=A&env=NONE", "").await;
         assert_eq!(page["env"], json!({ "A": "b", "NONE": null }));
         assert_eq!(request(address, "GET", "/?env=TOKEN", "").await.0, 403);
-        assert_eq!(
-            request(address, "GET", "/notebook/ns/nb/api/kernels", "")
-                .await
-                .2,
-            json!([])
-        );
+        let (_, _, kernels) = request(address, "GET", "/notebook/ns/nb/api/kernels", "").await;
+        assert_eq!(kernels[0]["execution_state"], "busy");
         for path in [
             "/notebook/ns/nbapi/kernels",
             "/notebook/ns/other/",
@@ -170,6 +197,18 @@ mod tests {
         ] {
             assert_eq!(request(address, "GET", path, "").await.0, 404, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn shows_its_kernel() {
+        let container = Container::new();
+        let long_ago = "2020-01-01T00:00:00Z";
+        let command = format!("notebook --kernel idle --last-activity {long_ago}");
+        let (address, _task) = container.start(&command, 8888).await;
+        let (_, _, kernels) = request(address, "GET", "/api/kernels", "").await;
+        assert_eq!(kernels.as_array().map(Vec::len), Some(1));
+        assert_eq!(kernels[0]["execution_state"], "idle");
+        assert_eq!(kernels[0]["last_activity"], long_ago);
     }
 
     #[tokio::test]

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Args;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -43,11 +45,12 @@ const GRACE: Duration = Duration::from_secs(5);
 #[command(after_help = "\
 Options (an unknown one is ignored, since KServe adds its own; `-` and `_` are the same):
   --port, --http_port PORT     [env: PORT; default 8080]
+  --grpc_port PORT             where gRPC is spoken too [env: GRPC_PORT; default nowhere]
   --model_name NAME            the model's name, unless MODEL is set [default m]
-  --predictor_host HOST[:PORT] where MODE=transform sends requests [env: PREDICTOR_HOST]
+  --predictor_host HOST[:PORT] where MODE=transform and explain send requests [env: PREDICTOR_HOST]
 Environment:
   TAG                          what answers carry in x-kfconform-tag
-  MODE                         predict (default), transform, sink, echo, fail:CODE, slow:MS, unready, crash
+  MODE                         predict (default), transform, explain, sink, echo, fail:CODE, slow:MS, unready, crash
 The weights are those of /mnt/models/model.json, {\"weights\": [..]}, else four times 1.")]
 pub struct Serve {
     /// Options, see below
@@ -66,6 +69,8 @@ enum Mode {
     Predict,
     /// Hand them to the predictor.
     Transform(String),
+    /// Explain by the predictor's predictions.
+    Explain(String),
     /// Keep what is posted, list it under `/_events`.
     Sink,
     /// Answer what was posted.
@@ -83,6 +88,8 @@ enum Mode {
 #[derive(Debug, PartialEq)]
 struct Settings {
     port: u16,
+    /// Where gRPC is spoken, if it is.
+    grpc: Option<u16>,
     model: String,
     tag: String,
     mode: Mode,
@@ -102,16 +109,19 @@ impl Settings {
             })
         };
         let var = |name: &str| cx.var(name).map(str::to_owned);
-        let port = match option(&["port", "http_port"]).or_else(|| var("PORT")) {
-            None => PORT,
-            Some(port) => port
-                .parse()
-                .map_err(|_| format!("`{port}` is not a port"))?,
+        let number = |port: Option<String>| {
+            let parsed = port.map(|port| {
+                let number = port.parse::<u16>();
+                number.map_err(|_| format!("`{port}` is not a port"))
+            });
+            parsed.transpose()
         };
+        let port = number(option(&["port", "http_port"]).or_else(|| var("PORT")))?;
+        let grpc = number(option(&["grpc_port"]).or_else(|| var("GRPC_PORT")))?;
         let mode = var("MODE").unwrap_or_else(|| "predict".into());
         let wrong = || {
             format!(
-                "MODE `{mode}` is not one of predict, transform, sink, echo, fail:CODE, slow:MS, unready, crash"
+                "MODE `{mode}` is not one of predict, transform, explain, sink, echo, fail:CODE, slow:MS, unready, crash"
             )
         };
         let mode = match mode.split_once(':') {
@@ -121,11 +131,18 @@ impl Settings {
                 "echo" => Mode::Echo,
                 "unready" => Mode::Unready,
                 "crash" => Mode::Crash,
-                "transform" => {
+                "transform" | "explain" => {
                     let host = option(&["predictor_host"])
                         .or_else(|| var("PREDICTOR_HOST"))
-                        .ok_or("MODE transform needs --predictor_host or PREDICTOR_HOST")?;
-                    Mode::Transform(authority(&host))
+                        .ok_or_else(|| {
+                            format!("MODE {mode} needs --predictor_host or PREDICTOR_HOST")
+                        })?;
+                    let host = authority(&host);
+                    if mode == "explain" {
+                        Mode::Explain(host)
+                    } else {
+                        Mode::Transform(host)
+                    }
                 }
                 _ => return Err(wrong()),
             },
@@ -141,7 +158,8 @@ impl Settings {
             Some(_) => return Err(wrong()),
         };
         Ok(Self {
-            port,
+            port: port.unwrap_or(PORT),
+            grpc,
             model: var("MODEL")
                 .or_else(|| option(&["model_name"]))
                 .unwrap_or_else(|| "m".into()),
@@ -177,7 +195,7 @@ impl Serve {
             return 1;
         }
         let model = match Model::load(settings.model.clone(), &cx) {
-            Ok(model) => model,
+            Ok(model) => Arc::new(model),
             Err(error) => {
                 cx.log(&format!("the model cannot be loaded: {error}"));
                 return 1;
@@ -189,6 +207,16 @@ impl Serve {
                 cx.log(&format!("port {} cannot be opened: {error}", settings.port));
                 return 1;
             }
+        };
+        let grpc = match settings.grpc {
+            None => None,
+            Some(port) => match (cx.listen)(port).await {
+                Ok(listener) => Some(super::grpc::serve(listener, cx.stop.clone(), model.clone())),
+                Err(error) => {
+                    cx.log(&format!("port {port} cannot be opened: {error}"));
+                    return 1;
+                }
+            },
         };
         cx.log(&format!(
             "model `{}` is served on port {}, mode {:?}",
@@ -203,19 +231,25 @@ impl Serve {
             calls: Mutex::default(),
             events: Mutex::default(),
         });
-        serve(listener, &stop, GRACE, move |request| {
+        let http = serve(listener, &stop, GRACE, move |request| {
             let server = server.clone();
             async move { server.answer(request).await }
-        })
-        .await;
-        0
+        });
+        let grpc = async {
+            match grpc {
+                Some(serving) => serving.await,
+                None => Ok(()),
+            }
+        };
+        let ((), spoken) = tokio::join!(http, grpc);
+        i32::from(spoken.is_err())
     }
 }
 
 struct Server {
     args: Vec<String>,
     settings: Settings,
-    model: Model,
+    model: Arc<Model>,
     cx: Context,
     calls: Mutex<Calls>,
     events: Mutex<Events>,
@@ -445,6 +479,9 @@ impl Server {
             (Some(Route::Verb(..) | Route::Infer(..)), Mode::Transform(predictor)) => {
                 return self.forward(predictor, request, hops).await;
             }
+            (Some(Route::Verb(_, "explain")), Mode::Explain(predictor)) => {
+                return self.explain(predictor, request, hops).await;
+            }
             (Some(Route::Verb(model, verb)), _) => match self.unknown(model, VERSION) {
                 Some(refusal) => return refusal,
                 None => self.v1(verb, &request, hops),
@@ -568,6 +605,30 @@ impl Server {
             .headers_mut()
             .insert(HeaderName::from_static(JSON_LENGTH), length.into());
         Ok(response)
+    }
+
+    /// Asks the predictor for what an explanation is made of: here its predictions are all of it.
+    async fn explain(&self, predictor: &str, request: Request, hops: &mut Vec<String>) -> Response {
+        let asked = Request {
+            path: request.path.replace(":explain", ":predict"),
+            target: request.target.replace(":explain", ":predict"),
+            ..request
+        };
+        let response = self.forward(predictor, asked, hops).await;
+        if !response.status().is_success() {
+            return response;
+        }
+        let (_, body) = response.into_parts();
+        // A whole body is there at once.
+        let body = match futures::FutureExt::now_or_never(body.collect()) {
+            Some(Ok(body)) => body.to_bytes(),
+            _ => Bytes::new(),
+        };
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        json(
+            StatusCode::OK,
+            &json!({"explanations": body["predictions"], "kfconform": {"hops": hops}}),
+        )
     }
 
     async fn forward(&self, predictor: &str, request: Request, hops: &mut Vec<String>) -> Response {
@@ -996,6 +1057,55 @@ mod tests {
             .knows("p:80", "127.0.0.1:1".parse().unwrap());
         let address = server(&nowhere, "--predictor_host p").await;
         assert_eq!(request(address, "POST", V1, ROWS).await.0, 502);
+    }
+
+    #[tokio::test]
+    async fn an_explainer_asks_the_predictor_it_is_told() {
+        let predictor = Container::new().env("TAG", "predictor");
+        let behind = server(&predictor, "").await;
+        let explainer = Container::new()
+            .env("MODE", "explain")
+            .env("TAG", "explainer")
+            .knows("isvc-predictor.ns:80", behind);
+        let address = server(&explainer, "--predictor_host isvc-predictor.ns").await;
+        let (status, headers, body) = request(address, "POST", "/v1/models/m:explain", ROWS).await;
+        assert_eq!((status, &body["explanations"]), (200, &json!([10.0, 26.0])));
+        assert_eq!(headers[HOPS_HEADER], "explainer,predictor");
+        let (status, headers, _) = request(address, "POST", V1, ROWS).await;
+        assert_eq!(
+            (status, headers[HOPS_HEADER].to_str().unwrap()),
+            (200, "explainer")
+        );
+        predictor.stop();
+    }
+
+    #[tokio::test]
+    async fn speaks_grpc() {
+        use crate::cluster::grpc::Method;
+        use crate::proto::inference::{ServerLiveRequest, ServerLiveResponse};
+        const LIVE: Method<ServerLiveRequest, ServerLiveResponse> =
+            Method::new("/inference.GRPCInferenceService/ServerLive");
+        let container = Container::new();
+        let (address, _) = container.start("serve --grpc_port 9000", 9000).await;
+        let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<ServerLiveRequest, ServerLiveResponse>::default();
+        let path = http::uri::PathAndQuery::from_static(LIVE.path);
+        let request = tonic::Request::new(ServerLiveRequest {});
+        assert!(
+            client
+                .unary(request, path, codec)
+                .await
+                .unwrap()
+                .into_inner()
+                .live
+        );
+        container.stop();
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::Value;
 
 use super::options::{self, Repeated, invalid};
 use super::{Context, STOPPED};
@@ -16,7 +17,13 @@ use super::{Context, STOPPED};
 /// Largest file that an expectation reads, in bytes.
 const MAX_FILE: u64 = 10 << 20;
 
-const ACTIONS: [Repeated; 10] = [
+/// Where a container can read how much memory it may have, in bytes: with control groups of the second version, or the first.
+const MEMORY: [&str; 2] = [
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+];
+
+const ACTIONS: [Repeated; 15] = [
     (
         "write",
         "PATH=TEXT",
@@ -25,9 +32,34 @@ const ACTIONS: [Repeated; 10] = [
     ("now", "PATH", "Write the time to a file, in Unix seconds"),
     ("expect", "TEXT=TEXT", "Fail unless both texts are equal"),
     (
+        "same-json",
+        "JSON=JSON",
+        "Fail unless both documents have the same value",
+    ),
+    (
+        "expect-env",
+        "NAME=TEXT",
+        "Fail unless the environment variable holds exactly the text",
+    ),
+    (
+        "env-contains",
+        "NAME=PART",
+        "Fail unless the environment variable holds the part",
+    ),
+    (
         "expect-file",
         "PATH=TEXT",
         "Fail unless the file holds exactly the text",
+    ),
+    (
+        "file-contains",
+        "PATH=PART",
+        "Fail unless the file holds the part",
+    ),
+    (
+        "memory-limit",
+        "BYTES",
+        "Fail unless the container may have this much memory and no more",
     ),
     (
         "contains",
@@ -41,7 +73,7 @@ const ACTIONS: [Repeated; 10] = [
     ),
     (
         "not-before",
-        "UNIX",
+        "UNIX[+SECONDS]",
         "Fail if the time is earlier, in Unix seconds",
     ),
     ("print", "TEXT", "Print text"),
@@ -62,8 +94,18 @@ pub enum Action {
     Now(String),
     /// Fail unless `TEXT=TEXT` says the same twice.
     Expect(String),
+    /// Fail unless both documents have the same value.
+    SameJson(Value, Value),
+    /// Fail unless the environment variable holds exactly this.
+    ExpectEnv(String, String),
+    /// Fail unless the environment variable holds this part.
+    EnvContains(String, String),
     /// Fail unless the file holds exactly this.
     ExpectFile(String, String),
+    /// Fail unless the file holds this part.
+    FileContains(String, String),
+    /// Fail unless the container's memory is limited to this many bytes.
+    MemoryLimit(u64),
     /// Fail unless the first is part of the second.
     Contains(String, String),
     /// Fail if the first number is above the second.
@@ -130,13 +172,26 @@ impl Action {
             "write" => pair().map(|(path, text)| Self::Write(path, text))?,
             "now" => Self::Now(value.into()),
             "expect" => pair().map(|_| Self::Expect(value.into()))?,
+            "same-json" => {
+                let (left, right) = pair()?;
+                let read = |text: &str| serde_json::from_str(text).map_err(|_| wrong());
+                Self::SameJson(read(&left)?, read(&right)?)
+            }
+            "expect-env" => pair().map(|(name, text)| Self::ExpectEnv(name, text))?,
+            "env-contains" => pair().map(|(name, part)| Self::EnvContains(name, part))?,
             "expect-file" => pair().map(|(path, text)| Self::ExpectFile(path, text))?,
+            "file-contains" => pair().map(|(path, part)| Self::FileContains(path, part))?,
+            "memory-limit" => Self::MemoryLimit(value.parse().map_err(|_| wrong())?),
             "contains" => pair().map(|(part, text)| Self::Contains(part, text))?,
             "at-most" => {
                 let (left, right) = pair()?;
                 Self::AtMost(number(&left)?, number(&right)?)
             }
-            "not-before" => Self::NotBefore(number(value)?),
+            "not-before" => Self::NotBefore(number(value).or_else(|_| {
+                // Not the first plus: that of an exponent may come before it.
+                let (time, seconds) = value.rsplit_once('+').ok_or_else(wrong)?;
+                Ok::<_, clap::Error>(number(time)? + number(seconds)?)
+            })?),
             "print" => Self::Print(value.into()),
             "sleep-ms" => Self::Sleep(Duration::from_millis(value.parse().map_err(|_| wrong())?)),
             _ => Self::Exit(value.parse().map_err(|_| wrong())?),
@@ -151,6 +206,21 @@ fn same_twice(text: &str) -> bool {
     text.len() % 2 == 1
         && text.as_bytes()[middle] == b'='
         && text.as_bytes()[..middle] == text.as_bytes()[middle + 1..]
+}
+
+/// Whether two documents have the same value: numbers are equal however they are written.
+fn same_value(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            let same = |(key, value)| b.get(key).is_some_and(|other| same_value(value, other));
+            a.len() == b.len() && a.iter().all(same)
+        }
+        _ => left == right,
+    }
 }
 
 impl Step {
@@ -183,10 +253,39 @@ impl Action {
             Self::Write(path, text) => write(cx, path, text),
             Self::Now(path) => write(cx, path, &now().to_string()),
             Self::Expect(text) => holds(same_twice(text), &|| format!("not equal: {text}")),
+            Self::SameJson(left, right) => holds(same_value(left, right), &|| {
+                format!("not the same: {left} and {right}")
+            }),
+            Self::ExpectEnv(name, text) => {
+                let found = cx.env.get(name);
+                holds(found == Some(text), &|| {
+                    format!("the variable `{name}` holds {found:?}, expected {text:?}")
+                })
+            }
+            Self::EnvContains(name, part) => {
+                let found = cx.env.get(name);
+                holds(
+                    found.is_some_and(|text| text.contains(part.as_str())),
+                    &|| format!("the variable `{name}` holds {found:?}, without {part:?}"),
+                )
+            }
             Self::ExpectFile(path, text) => {
                 let found = read(cx, path)?;
                 holds(found == *text, &|| {
                     format!("`{path}` holds {found:?}, expected {text:?}")
+                })
+            }
+            Self::FileContains(path, part) => {
+                let found = read(cx, path)?;
+                holds(found.contains(part.as_str()), &|| {
+                    format!("`{path}` holds {found:?}, without {part:?}")
+                })
+            }
+            Self::MemoryLimit(bytes) => {
+                let found = MEMORY.iter().find_map(|path| read(cx, path).ok());
+                let found = found.ok_or("nothing tells how much memory there may be")?;
+                holds(found.trim() == bytes.to_string(), &|| {
+                    format!("the memory's limit is {found:?}, expected {bytes}")
                 })
             }
             Self::Contains(part, text) => holds(text.contains(part.as_str()), &|| {
@@ -242,6 +341,18 @@ mod tests {
                 1,
             ),
             (&["--expect-file", "/none=a"], 1),
+            (&["--write", "/m=a b", "--file-contains", "/m= b"], 0),
+            (&["--write", "/m=a b", "--file-contains", "/m=c"], 1),
+            (&["--memory-limit", "4096"], 1),
+            (
+                &[
+                    "--write",
+                    "/sys/fs/cgroup/memory.max=4096",
+                    "--memory-limit",
+                    "4096",
+                ],
+                0,
+            ),
             (&["--expect", "a=b=a=b"], 0),
             (&["--expect", "="], 0),
             (&["--expect", "a=b"], 1),
@@ -254,6 +365,16 @@ mod tests {
             (&["--at-most", "x=1"], 2),
             (&["--not-before", "1000"], 0),
             (&["--not-before", "9e12"], 1),
+            (&["--not-before", "1.7e+09+45"], 0),
+            (&["--not-before", "1700000000+9e12"], 1),
+            (&["--not-before", "1+x"], 2),
+            (&["--same-json", "[1, {\"a\": 2.0}]=[1.0,{\"a\":2}]"], 0),
+            (&["--same-json", "3=\"3\""], 1),
+            (&["--same-json", "[1]=[1, 2]"], 1),
+            (&["--same-json", "{\"a\": 1}={\"b\": 1}"], 1),
+            (&["--same-json", "a=1"], 2),
+            (&["--expect-env", "KFCONFORM_NONE=a"], 1),
+            (&["--env-contains", "KFCONFORM_NONE=a"], 1),
             (&["--exit", "3", "--expect", "a=b"], 3),
             (&["--sleep-ms", "1", "--exit", "4"], 4),
             (&["--sleep-ms", "-1"], 2),

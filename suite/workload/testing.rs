@@ -52,6 +52,7 @@ impl Container {
             out,
             stop,
             clock: Clock::wall(),
+            arguments: Vec::new(),
         };
         Self {
             cx,

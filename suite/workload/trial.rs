@@ -17,6 +17,8 @@ use super::{Context, STOPPED};
 
 /// Most reports of a trial.
 const MAX_STEPS: u32 = 100_000;
+/// The value that stands for the time: each later report has a larger one.
+const NOW: &str = "now";
 /// How long a collector may take to start: its image may have to be pulled first.
 const COLLECTOR_STARTS: Duration = Duration::from_secs(60);
 /// How long a collector that runs may take to look for the trial.
@@ -31,7 +33,7 @@ const SERIES: [Repeated; 2] = [
     (
         "value",
         "VALUE",
-        "What the metric is at the next step; its last value stays for the steps that follow",
+        "What the metric is at the next step, `now` for seconds since 1970; its last value stays for the steps that follow",
     ),
 ];
 
@@ -199,10 +201,11 @@ impl Trial {
 
     /// The lines of one step.
     fn report(&self, step: usize, now: Timestamp) -> String {
+        let seconds = now.as_second().to_string();
         let now = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
         let values = self.metrics.iter().filter_map(|(name, values)| {
             let value = values.get(step).or(values.last())?;
-            Some((name, value))
+            Some((name, if value == NOW { &seconds } else { value }))
         });
         match self.format {
             Format::Json if self.metrics.is_empty() => String::new(),
@@ -316,6 +319,7 @@ mod tests {
                 0,
                 "a=1 b=9 a=-2e-3 b=9",
             ),
+            ("--metric a --value now --steps 0", 0, ""),
             ("--value=5", 2, ""),
             ("--metric a", 2, ""),
             ("--metric a --value 1 --steps 2 --exit 7", 7, "a=1 a=1"),
@@ -341,6 +345,17 @@ mod tests {
             .map(|line| line.split_once(' ').unwrap().0.parse().unwrap())
             .collect();
         assert!(times.len() == 2 && times[0] < times[1], "{lines:?}");
+    }
+
+    #[tokio::test]
+    async fn a_value_may_be_the_time() {
+        let before = Timestamp::now().as_second();
+        let (_, lines) = trial("--metric age --value now").await;
+        let age: i64 = lines[0].strip_prefix("age=").unwrap().parse().unwrap();
+        assert!(
+            age >= before && age <= Timestamp::now().as_second(),
+            "{age}"
+        );
     }
 
     #[tokio::test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    assignments, dry_patch, names, number,
+    assignments, dry_patch,
+    metrics::{SILENT, TEXT},
+    names, number,
     runs::{DELETED, FAILING, GOAL, GRID, Observed, RANDOM, RESTARTED, RUNNING, WIDENED, active},
     sorted,
 };
@@ -26,6 +28,8 @@ requirement_checks! {
     "katib/experiment/edits-while-running" => edits_while_running, needs [&RUNNING];
     "katib/experiment/follows-parallelism" => follows_parallelism, needs [&WIDENED];
     "katib/experiment/cleans-up" => cleans_up, needs [&DELETED];
+    "katib/experiment/measures-by-strategy" => measures_by_strategy, needs [&TEXT];
+    "katib/experiment/counts-unavailable" => counts_unavailable, needs [&SILENT];
 }
 
 /// The experiment ended as Succeeded for that reason, and says so consistently.
@@ -302,6 +306,40 @@ pub async fn cleans_up(cx: &Cx) -> Outcome {
     ensure!(
         seen["trials"].as_u64() >= Some(1),
         "the deleted experiment had no trials"
+    );
+    Ok(())
+}
+
+/// The objective counts by its latest value, 0.3: that it was 0.9 before does not reach the goal of 0.8.
+pub async fn measures_by_strategy(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&TEXT)?;
+    let trial = names(&seen.trials).first().copied().unwrap_or_default();
+    ensure_eq!(
+        seen.status()["currentOptimalTrial"]["bestTrialName"],
+        trial,
+        "the name of the optimal trial"
+    );
+    ended(&seen, "ExperimentMaxTrialsReached")
+}
+
+/// A trial without metrics counts as such, and against the budget of failures.
+pub async fn counts_unavailable(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&SILENT)?;
+    let status = seen.status();
+    ensure_eq!(
+        status["trialMetricsUnavailable"],
+        1,
+        "status.trialMetricsUnavailable"
+    );
+    ensure_eq!(
+        sorted(&status["metricsUnavailableTrialList"]),
+        names(&seen.trials),
+        "status.metricsUnavailableTrialList"
+    );
+    ensure_eq!(
+        condition_of(&seen.experiment, "Failed")["reason"],
+        "ExperimentFailed",
+        "the reason of condition Failed of an experiment that may have one failed trial"
     );
     Ok(())
 }

@@ -1,19 +1,23 @@
 //! What Katib must do.
 //!
-//! Admission is asked with dry runs, a row a case. Six experiments are really run, each made once and read by many
-//! checks; [`runs`] has them.
+//! Admission is asked with dry runs, a row a case. Experiments that are really run are made once each and read by
+//! many checks; [`runs`] and [`metrics`] have them.
 
 mod admission;
+mod algorithm;
 mod api;
+mod database;
 mod defaults;
 mod experiment;
+mod metrics;
 mod runs;
 mod suggestion;
 mod trial;
+mod ui;
 mod validation;
 
-use super::prelude::*;
-use crate::cluster::Endpoint;
+use super::{Cleanup, prelude::*};
+use crate::cluster::{Endpoint, RUN_LABEL};
 
 /// The checks of Katib, group by group.
 pub const TABLES: &[&[Check]] = &[
@@ -23,7 +27,31 @@ pub const TABLES: &[&[Check]] = &[
     experiment::CHECKS,
     trial::CHECKS,
     suggestion::CHECKS,
+    metrics::CHECKS,
+    algorithm::CHECKS,
+    database::CHECKS,
+    ui::CHECKS,
 ];
+
+/// Removes the Experiments whose template stands in a ConfigMap before all else: Katib refuses every change of one whose
+/// ConfigMap is gone, that of its finalizers too, so that it and its namespace would stay for ever.
+pub const CLEANUP: Cleanup = Cleanup {
+    name: "katib",
+    as_namespace: true,
+    run: |cx| Box::pin(clean(cx)),
+};
+
+async fn clean(cx: &Cx) -> Outcome<Vec<String>> {
+    let own = format!("{RUN_LABEL}={}", cx.run.id);
+    let mut experiments = cx.list(&EXPERIMENT, &own).await?;
+    experiments.retain(|e| e["spec"]["trialTemplate"]["configMap"].is_object());
+    for experiment in &experiments {
+        let name = name_of(experiment);
+        cx.delete(&EXPERIMENT, name).await?;
+        cx.until_gone(&EXPERIMENT, name, "gone").await?;
+    }
+    Ok(vec![])
+}
 
 /// The label by which a trial names its experiment.
 const EXPERIMENT_LABEL: &str = "katib.kubeflow.org/experiment";

@@ -19,6 +19,10 @@ setups! {
     pub GRID = "setup/katib/grid", judge "katib/experiment/searches-grid", minutes 16, needs [&IMAGE], run: grid;
     /// One trial, then a second one after the limit was raised.
     pub RESTARTED = "setup/katib/restarted", judge "katib/experiment/restarts", minutes 31, needs [&IMAGE], run: restarted;
+    /// A trial whose template stands in a ConfigMap.
+    pub TEMPLATE = "setup/katib/template", judge "katib/trial/reads-config-map", minutes 16, needs [&IMAGE], run: template;
+    /// A trial of which both conditions hold when it is done.
+    pub BOTH = "setup/katib/both", judge "katib/trial/evaluates-failure-first", minutes 16, needs [&IMAGE], run: both;
     /// A trial that does not end by itself, and what may be edited meanwhile.
     pub RUNNING = "setup/katib/running", judge "katib/suggestion/serves", minutes 16, needs [&IMAGE], run: running;
     /// The same experiment after it was allowed a second trial at a time.
@@ -65,7 +69,7 @@ pub(super) fn service_name(experiment: &Value) -> String {
 }
 
 /// Reads all that belongs to an experiment as it is now.
-async fn observe(cx: &Cx, name: &str, history: Vec<Value>) -> Outcome<Observed> {
+pub(super) async fn observe(cx: &Cx, name: &str, history: Vec<Value>) -> Outcome<Observed> {
     let experiment = cx.need(&EXPERIMENT, name).await?;
     let trials = cx
         .list(&TRIAL, &format!("{EXPERIMENT_LABEL}={name}"))
@@ -114,6 +118,19 @@ async fn succeeds(cx: &Cx, name: &str, history: &mut Vec<Value>, trials: u64) ->
     .map(drop)
 }
 
+/// Waits until an experiment ends, in whatever way.
+pub(super) async fn ended(cx: &Cx, name: &str, history: &mut Vec<Value>) -> Outcome {
+    let ends = |seen: &Value| {
+        remember(history, seen);
+        ["Failed", "Succeeded"]
+            .iter()
+            .any(|c| condition(seen, c) == "True")
+    };
+    cx.until(&EXPERIMENT, name, "experiment-finished", "end", ends)
+        .await
+        .map(drop)
+}
+
 fn remember(history: &mut Vec<Value>, experiment: &Value) {
     let status = &experiment["status"];
     if !status.is_null() && history.last() != Some(status) {
@@ -121,7 +138,7 @@ fn remember(history: &mut Vec<Value>, experiment: &Value) {
     }
 }
 
-fn value(observed: &Observed) -> Outcome<Value> {
+pub(super) fn value(observed: &Observed) -> Outcome<Value> {
     serde_json::to_value(observed)
         .map_err(|e| Stop::CouldNotRun(CouldNotRun::Defect, e.to_string()))
 }
@@ -233,14 +250,7 @@ async fn failing(cx: &Cx) -> Outcome<Value> {
     let name = cx.name("failing");
     cx.create(&EXPERIMENT, &experiment).await?;
     let mut history = Vec::new();
-    let ends = |seen: &Value| {
-        remember(&mut history, seen);
-        ["Failed", "Succeeded"]
-            .iter()
-            .any(|c| condition(seen, c) == "True")
-    };
-    cx.until(&EXPERIMENT, &name, "experiment-finished", "end", ends)
-        .await?;
+    ended(cx, &name, &mut history).await?;
     value(&observe(cx, &name, history).await?)
 }
 
@@ -294,6 +304,58 @@ async fn restarted(cx: &Cx) -> Outcome<Value> {
         .await?;
     succeeds(cx, &name, &mut history, 2).await?;
     value(&observe(cx, &name, history).await?)
+}
+
+/// What says of a Job that it is complete.
+const COMPLETE: &str = r#"status.conditions.#(type=="Complete")#|#(status=="True")#"#;
+/// What says of a Job that it failed.
+const FAILED: &str = r#"status.conditions.#(type=="Failed")#|#(status=="True")#"#;
+
+/// The ConfigMap has the label by which Katib knows those that hold templates.
+async fn template(cx: &Cx) -> Outcome<Value> {
+    let (name, label) = (cx.name("template"), "katib.kubeflow.org/component");
+    let experiment = base(cx, "template")?;
+    let job = cx.own(&experiment["spec"]["trialTemplate"]["trialSpec"]);
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": {label: "trial-templates"}},
+        "data": {"job.yaml": job.to_string()},
+    });
+    cx.create(&CONFIG_MAP, &map).await?;
+    let experiment = changed(
+        &experiment,
+        &json!({
+            "spec.maxTrialCount": 1,
+            "spec.maxFailedTrialCount": null,
+            "spec.trialTemplate.trialSpec": null,
+            "spec.trialTemplate.retain": true,
+            "spec.trialTemplate.configMap": {
+                "configMapName": name, "configMapNamespace": cx.namespace(), "templatePath": "job.yaml",
+            },
+            "spec.trialTemplate.successCondition": COMPLETE,
+            "spec.trialTemplate.failureCondition": FAILED,
+        }),
+    );
+    let seen = super::metrics::run(cx, "template", &experiment).await;
+    // In this order: see [`super::CLEANUP`].
+    cx.delete(&EXPERIMENT, &name).await?;
+    cx.until_gone(&EXPERIMENT, &name, "gone").await?;
+    cx.delete(&CONFIG_MAP, &name).await?;
+    seen
+}
+
+/// That the Job is complete is a failure as much as a success.
+async fn both(cx: &Cx) -> Outcome<Value> {
+    let experiment = changed(
+        &base(cx, "both")?,
+        &json!({
+            "spec.maxTrialCount": 1,
+            "spec.maxFailedTrialCount": null,
+            "spec.trialTemplate.successCondition": COMPLETE,
+            "spec.trialTemplate.failureCondition": COMPLETE,
+        }),
+    );
+    super::metrics::run(cx, "both", &experiment).await
 }
 
 /// An hour: far more than any check of it takes.

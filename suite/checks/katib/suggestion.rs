@@ -1,7 +1,9 @@
 //! Suggestions: what an experiment asks of its algorithm.
 
 use super::{
-    assignments, controlled_by, names,
+    assignments, controlled_by,
+    metrics::{FILTERED, given},
+    names,
     runs::{Observed, RANDOM, RESTARTED, RUNNING, service_name},
 };
 use crate::checks::prelude::*;
@@ -13,6 +15,9 @@ requirement_checks! {
     "katib/suggestion/names-trials" => names_trials, needs [&RANDOM];
     "katib/suggestion/ends-with-experiment" => ends_with_experiment, needs [&RANDOM];
     "katib/suggestion/stays-for-restarts" => stays_for_restarts, needs [&RESTARTED];
+    "katib/suggestion/draws-integers" => draws_integers, needs [&FILTERED];
+    "katib/suggestion/draws-from-lists" => draws_from_lists, needs [&FILTERED];
+    "katib/suggestion/draws-log-uniform" => draws_log_uniform, needs [&FILTERED];
 }
 
 /// It has the experiment's name, algorithm and owner.
@@ -134,4 +139,49 @@ pub async fn stays_for_restarts(cx: &Cx) -> Outcome {
         "Deployment `{name}` of a LongRunning experiment is being deleted"
     );
     cx.need(&SERVICE, &name).await.map(drop)
+}
+
+/// Whole numbers, within their bounds and on their steps.
+pub async fn draws_integers(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&FILTERED)?;
+    for (name, allowed) in [("units", vec![1, 2, 3, 4]), ("even", vec![2, 4, 6, 8, 10])] {
+        for (trial, text) in given(&seen, name)? {
+            ensure!(
+                text.parse()
+                    .is_ok_and(|value: i64| allowed.contains(&value)),
+                "trial `{trial}` was given {text} for the int `{name}`, which may be one of {allowed:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// One of the values that are listed, as it is written there.
+pub async fn draws_from_lists(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&FILTERED)?;
+    for (name, allowed) in [
+        ("batch", &["16", "32", "64"][..]),
+        ("optimizer", &["sgd", "adam"]),
+    ] {
+        for (trial, text) in given(&seen, name)? {
+            ensure!(
+                allowed.contains(&text),
+                "trial `{trial}` was given {text} for `{name}`, which may be one of {allowed:?}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The value itself, and not its logarithm, lies within the bounds.
+pub async fn draws_log_uniform(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&FILTERED)?;
+    for (trial, text) in given(&seen, "decay")? {
+        let inside = |value: f64| (0.0001..=0.1).contains(&value);
+        ensure!(
+            text.parse().is_ok_and(inside),
+            "trial `{trial}` was given {text} for `decay`, which lies between 0.0001 and 0.1"
+        );
+    }
+    Ok(())
 }

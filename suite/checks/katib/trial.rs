@@ -2,7 +2,7 @@
 
 use super::{
     EXPERIMENT_LABEL, assignments, controlled_by, names, number,
-    runs::{GOAL, Observed, RANDOM},
+    runs::{BOTH, GOAL, Observed, RANDOM, TEMPLATE},
 };
 use crate::checks::prelude::*;
 
@@ -16,6 +16,8 @@ requirement_checks! {
     "katib/trial/observes-additional-metrics" => observes_additional_metrics, needs [&GOAL];
     "katib/trial/retains-job" => retains_job, needs [&RANDOM];
     "katib/trial/removes-job" => removes_job, needs [&GOAL];
+    "katib/trial/reads-config-map" => reads_config_map, needs [&TEMPLATE];
+    "katib/trial/evaluates-failure-first" => evaluates_failure_first, needs [&BOTH];
 }
 
 /// By label, so that it is found, and by owner, so that it goes with it.
@@ -157,7 +159,7 @@ pub async fn succeeds(cx: &Cx) -> Outcome {
 }
 
 /// What is known of a metric of the trials: minimum, maximum, latest.
-fn observed(seen: &Observed, metric: &str, expected: [f64; 3]) -> Outcome {
+pub(super) fn observed(seen: &Observed, metric: &str, expected: [f64; 3]) -> Outcome {
     let trial = seen
         .trials
         .iter()
@@ -210,5 +212,44 @@ pub async fn removes_job(cx: &Cx) -> Outcome {
     for trial in &seen.trials {
         cx.until_gone(&JOB, name_of(trial), "gone").await?;
     }
+    Ok(())
+}
+
+/// The template of a ConfigMap becomes the Job, with the value put in.
+pub async fn reads_config_map(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&TEMPLATE)?;
+    let Some((trial, job)) = jobs(&seen)?.into_iter().next() else {
+        return Err(Stop::failed("the experiment has no trial"));
+    };
+    let given = assignments(&trial["spec"]["parameterAssignments"]);
+    let command = container(job)["command"].as_array();
+    let last = command.and_then(|c| c.last()).and_then(Value::as_str);
+    ensure_eq!(
+        last,
+        given.get("lr").copied(),
+        "the last argument of Job `{}`, whose template stands in a ConfigMap",
+        name_of(job)
+    );
+    ensure_eq!(
+        condition(trial, "Succeeded"),
+        "True",
+        "condition Succeeded of trial `{}`",
+        name_of(trial)
+    );
+    Ok(())
+}
+
+/// A Job of which both conditions hold has failed.
+pub async fn evaluates_failure_first(cx: &Cx) -> Outcome {
+    let seen: Observed = cx.setup(&BOTH)?;
+    let Some(trial) = seen.trials.first() else {
+        return Err(Stop::failed("the experiment has no trial"));
+    };
+    ensure_eq!(
+        condition(trial, "Failed"),
+        "True",
+        "condition Failed of trial `{}`, of whose Job both conditions hold",
+        name_of(trial)
+    );
     Ok(())
 }

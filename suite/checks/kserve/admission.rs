@@ -1,38 +1,47 @@
 //! What admission refuses. Each row of the table is one check: a base object that is accepted, what else must be accepted,
 //! and what must be refused, each as the change to the base (a merge patch). All are dry runs.
 
-use super::{super::prelude::*, merged, predictor};
+use super::{super::prelude::*, MODE, knative_mode, merged, predictor};
 
 /// What a row starts from.
 #[derive(Clone, Copy)]
-enum Base {
+pub(super) enum Base {
     /// fixtures/kserve/predictor.yaml.
     Predictor,
+    /// The same, to be deployed with Knative. Admission goes by the word alone.
+    Knative,
+    /// A model whose runtime is to be found.
+    Model,
     /// fixtures/kserve/graph.yaml.
     Graph,
+    /// fixtures/kserve/trained-model.yaml.
+    TrainedModel,
 }
 
 /// Declares the table; `accepts` and `refuses` are JSON.
 macro_rules! admission_checks {
     ($($id:literal => $base:ident {
         accepts: [$($good:tt),* $(,)?],
-        refuses: {$($what:literal: $bad:tt),+ $(,)?} $(,)?
+        refuses: {$($what:literal: $bad:tt),* $(,)?} $(,)?
     })*) => {
         /// The checks of this module, in the order in which reports list them.
         pub const CHECKS: &[Check] = &[$(Check {
             id: $id,
             needs: &[],
-            run: |cx| Box::pin(holds(
+            run: |cx| Box::pin($crate::checks::kserve::admission::holds(
                 cx,
-                Base::$base,
+                $crate::checks::kserve::admission::Base::$base,
                 vec![$(json!($good)),*],
-                vec![$(($what, json!($bad))),+],
+                vec![$(($what, json!($bad))),*],
             )),
         }),*];
     };
 }
 
-async fn holds(
+pub(super) use admission_checks;
+
+/// The base and each change in `accepts` are accepted, each change in `refuses` is refused.
+pub(super) async fn holds(
     cx: &Cx,
     base: Base,
     accepts: Vec<Value>,
@@ -40,10 +49,29 @@ async fn holds(
 ) -> Outcome {
     let (kind, good) = match base {
         Base::Predictor => (&INFERENCE_SERVICE, predictor(cx, "twin")?),
+        Base::Knative => {
+            let knative = json!({"metadata": {"annotations": {MODE: knative_mode(cx)?}}});
+            (
+                &INFERENCE_SERVICE,
+                merged(&predictor(cx, "twin")?, &knative),
+            )
+        }
+        Base::Model => {
+            let model = json!({"modelFormat": {"name": "sklearn"}, "storageUri": "s3://a/b"});
+            let change = json!({"spec": {"predictor": {"containers": null, "model": model}}});
+            (&INFERENCE_SERVICE, merged(&predictor(cx, "twin")?, &change))
+        }
         Base::Graph => {
             let name = cx.name("twin");
             let object = cx.fixture("kserve/graph.yaml", &[("name", &name)])?;
             (&INFERENCE_GRAPH, object)
+        }
+        Base::TrainedModel => {
+            let marks = [("name", &*cx.name("twin")), ("service", "none")];
+            (
+                &TRAINED_MODEL,
+                cx.fixture("kserve/trained-model.yaml", &marks)?,
+            )
         }
     };
     cx.dry_run(kind, &good).await?;
@@ -196,47 +224,108 @@ admission_checks! {
             ]}}},
         },
     }
-    "kserve/graph/refuses-no-root" => Graph {
+    "kserve/admission/refuses-model-name" => Model {
         accepts: [],
         refuses: {
-            "without a root": {"spec": {"nodes": {
-                "root": null,
-                "other": {"routerType": "Sequence", "steps": [{"name": "first", "serviceName": "one"}]},
+            "whose model has a container's name": {"spec": {"predictor": {"model": {"name": "mine"}}}},
+        },
+    }
+    "kserve/admission/refuses-two-storage-sources" => Model {
+        accepts: [{"spec": {"predictor": {
+            "model": {"storageUri": null},
+            "storageUris": [{"uri": "s3://a/b", "mountPath": "/mnt/models/b"}],
+        }}}],
+        refuses: {
+            "with a storageUri and storageUris": {"spec": {"predictor": {
+                "storageUris": [{"uri": "s3://a/b", "mountPath": "/mnt/models/b"}],
             }}},
         },
     }
-    "kserve/graph/refuses-incomplete-weights" => Graph {
-        accepts: [{"spec": {"nodes": {"root": {"routerType": "Splitter", "steps": [
-            {"name": "first", "serviceName": "one", "weight": 80},
-            {"name": "second", "serviceName": "two", "weight": 20},
-        ]}}}}],
+    "kserve/admission/refuses-unsafe-mount-paths" => Model {
+        accepts: [{"spec": {"predictor": {
+            "model": {"storageUri": null},
+            "storageUris": [
+                {"uri": "s3://a/b", "mountPath": "/mnt/models/b"},
+                {"uri": "s3://a/c", "mountPath": "/mnt/models/c"},
+            ],
+        }}}],
         refuses: {
-            "whose weights come to 99": {"spec": {"nodes": {"root": {"routerType": "Splitter", "steps": [
-                {"name": "first", "serviceName": "one", "weight": 80},
-                {"name": "second", "serviceName": "two", "weight": 19},
-            ]}}}},
-            "that splits without a weight": {"spec": {"nodes": {"root": {"routerType": "Splitter", "steps": [
-                {"name": "first", "serviceName": "one", "weight": 100},
-                {"name": "second", "serviceName": "two"},
-            ]}}}},
+            "that mounts a model at a relative path": {"spec": {"predictor": {
+                "model": {"storageUri": null},
+                "storageUris": [{"uri": "s3://a/b", "mountPath": "models"}],
+            }}},
+            "that mounts a model at the root": {"spec": {"predictor": {
+                "model": {"storageUri": null},
+                "storageUris": [{"uri": "s3://a/b", "mountPath": "/"}],
+            }}},
+            "that mounts a model at a path with ..": {"spec": {"predictor": {
+                "model": {"storageUri": null},
+                "storageUris": [{"uri": "s3://a/b", "mountPath": "/mnt/../models"}],
+            }}},
+            "that mounts models at paths without a common parent": {"spec": {"predictor": {
+                "model": {"storageUri": null},
+                "storageUris": [
+                    {"uri": "s3://a/b", "mountPath": "/one/b"},
+                    {"uri": "s3://a/c", "mountPath": "/two/c"},
+                ],
+            }}},
         },
     }
-    "kserve/graph/refuses-unclear-targets" => Graph {
-        accepts: [{"spec": {"nodes": {"root": {"steps": [{"name": "first", "serviceUrl": "http://one"}]}}}}],
+    "kserve/admission/refuses-incomplete-log-storage" => Predictor {
+        accepts: [{"spec": {"predictor": {"logger": {
+            "mode": "all", "url": "s3://logs",
+            "storage": {"path": "logs", "key": "store", "parameters": {"type": "s3"}},
+        }}}}],
         refuses: {
-            "with a step without target": {"spec": {"nodes": {"root": {"steps": [{"name": "first"}]}}}},
-            "with a step of two targets": {"spec": {"nodes": {"root": {"steps": [
-                {"name": "first", "serviceName": "one", "serviceUrl": "http://one"},
-            ]}}}},
+            "whose logger's storage has no path": {"spec": {"predictor": {"logger": {
+                "mode": "all", "url": "s3://logs",
+                "storage": {"key": "store", "parameters": {"type": "s3"}},
+            }}}},
+            "whose logger's storage has no key": {"spec": {"predictor": {"logger": {
+                "mode": "all", "url": "s3://logs",
+                "storage": {"path": "logs", "parameters": {"type": "s3"}},
+            }}}},
         },
     }
-    "kserve/graph/refuses-repeated-step-names" => Graph {
-        accepts: [],
+    "kserve/admission/refuses-bad-workers" => Model {
+        accepts: [{
+            "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "none"}},
+            "spec": {"predictor": {
+                "model": {"storageUri": "pvc://a/b"},
+                "workerSpec": {
+                    "pipelineParallelSize": 2, "tensorParallelSize": 1,
+                    "containers": [{"name": "worker-container", "image": "x"}],
+                },
+            }},
+        }],
         refuses: {
-            "with two steps of one name": {"spec": {"nodes": {"root": {"steps": [
-                {"name": "first", "serviceName": "one"},
-                {"name": "first", "serviceName": "two"},
-            ]}}}},
+            "whose workers are of two containers": {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "none"}},
+                "spec": {"predictor": {
+                    "model": {"storageUri": "pvc://a/b"},
+                    "workerSpec": {"containers": [
+                        {"name": "worker-container", "image": "x"},
+                        {"name": "other", "image": "x"},
+                    ]},
+                }},
+            },
+            "whose pipeline of workers is of size 0": {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "none"}},
+                "spec": {"predictor": {
+                    "model": {"storageUri": "pvc://a/b"},
+                    "workerSpec": {
+                        "pipelineParallelSize": 0,
+                        "containers": [{"name": "worker-container", "image": "x"}],
+                    },
+                }},
+            },
+            "whose workers are to be scaled": {
+                "metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "hpa"}},
+                "spec": {"predictor": {
+                    "model": {"storageUri": "pvc://a/b"},
+                    "workerSpec": {"containers": [{"name": "worker-container", "image": "x"}]},
+                }},
+            },
         },
     }
 }

@@ -8,6 +8,7 @@ requirement_checks! {
     "kserve/defaults/names-the-container" => names_the_container;
     "kserve/defaults/fills-resources" => fills_resources;
     "kserve/defaults/keeps-given-resources" => keeps_given_resources;
+    "kserve/defaults/names-every-component" => names_every_component;
 }
 
 const STORAGE: &str = "s3://conformance/model";
@@ -115,5 +116,25 @@ async fn keeps_given_resources(cx: &Cx) -> Outcome {
         given,
         "the container's resources after admission"
     );
+    Ok(())
+}
+
+/// What admission makes of a transformer's and an explainer's only container.
+async fn names_every_component(cx: &Cx) -> Outcome {
+    for component in ["transformer", "explainer"] {
+        let change = json!({"spec": {component: {"containers": [{"name": "own", "image": "x"}]}}});
+        let object = merged(&predictor(cx, component)?, &change);
+        let stored = cx.dry_run(&INFERENCE_SERVICE, &object).await?;
+        let container = &stored["spec"][component]["containers"][0];
+        ensure_eq!(
+            container["name"],
+            "kserve-container",
+            "the name of the {component}'s sole container"
+        );
+        ensure!(
+            container["resources"]["limits"]["memory"].is_string(),
+            "the {component}'s container was given no memory limit"
+        );
+    }
     Ok(())
 }

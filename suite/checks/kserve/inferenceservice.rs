@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use super::{
-    super::prelude::*, MODE, SERVICE_LABEL, is_serving, merged, pods_until, predictor,
-    predictor_name, ready, text, until_ready,
+    super::prelude::*,
+    MODE, SERVICE_LABEL, is_serving, knative_mode, merged, owns_workload, pods_until, predictor,
+    predictor_name,
+    reach::{at_address, numbers, parts},
+    ready,
+    runtime::{create_model, create_runtime, in_model},
+    text, until_ready,
 };
 
 requirement_checks! {
@@ -18,6 +23,10 @@ requirement_checks! {
     "kserve/inferenceservice/leaves-scaling-to-others" => leaves_scaling_to_others, needs [&READY];
     "kserve/inferenceservice/runs-the-minimum-of-replicas" => runs_the_minimum_of_replicas, needs [&TWO];
     "kserve/inferenceservice/rolls-out-changes" => rolls_out_changes, needs [&IMAGE];
+    "kserve/inferenceservice/serves-on-while-a-change-fails" => serves_on_while_a_change_fails, needs [&FAILED];
+    "kserve/inferenceservice/rolls-back" => rolls_back, needs [&FAILED];
+    "kserve/inferenceservice/follows-its-minimum" => follows_its_minimum, needs [&IMAGE];
+    "kserve/inferenceservice/reports-unknown-storage" => reports_unknown_storage;
     "kserve/inferenceservice/is-not-ready-while-it-crashes" => is_not_ready_while_it_crashes, needs [&IMAGE];
     "kserve/inferenceservice/stops-when-annotated" => stops_when_annotated, needs [&STOPPED];
     "kserve/inferenceservice/starts-again" => starts_again, needs [&STOPPED];
@@ -26,9 +35,12 @@ requirement_checks! {
 
 setups! {
     /// A ready InferenceService; its value is the object.
-    READY = "setup/kserve/ready", judge "kserve/inferenceservice/becomes-ready", minutes 6, needs [&IMAGE], run: make_ready;
+    pub(super) READY = "setup/kserve/ready", judge "kserve/inferenceservice/becomes-ready", minutes 6, needs [&IMAGE], run: make_ready;
     /// An InferenceService that was ready and then stopped; its value is the object.
     STOPPED = "setup/kserve/stopped", judge "kserve/inferenceservice/stops-when-annotated", minutes 10, needs [&IMAGE], run: make_stopped;
+    /// An InferenceService that was ready and then changed to a predictor that crashes, once the new pod has crashed; its
+    /// value is a [`FailedChange`].
+    FAILED = "setup/kserve/failed-change", judge "kserve/inferenceservice/serves-on-while-a-change-fails", minutes 10, needs [&IMAGE], run: make_failed;
     /// An InferenceService of two replicas that both serve; its value is its name.
     TWO = "setup/kserve/two", judge "kserve/inferenceservice/runs-the-minimum-of-replicas", minutes 6, needs [&IMAGE], run: make_two;
     /// A ready InferenceService that one check deletes; its value is its name.
@@ -115,21 +127,6 @@ async fn reports_its_address(cx: &Cx) -> Outcome {
     Ok(())
 }
 
-/// The host and port of an HTTP URL.
-fn parts(url: &str) -> Option<(&str, u16)> {
-    let (rest, port) = match url.split_once("://")? {
-        ("http", rest) => (rest, 80),
-        ("https", rest) => (rest, 443),
-        _ => return None,
-    };
-    let authority = rest.split('/').next()?;
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, port.parse().ok()?),
-        None => (authority, port),
-    };
-    (!host.is_empty()).then_some((host, port))
-}
-
 async fn records_its_mode(cx: &Cx) -> Outcome {
     let service: Value = cx.setup(&READY)?;
     ensure_eq!(
@@ -144,17 +141,7 @@ async fn records_its_mode(cx: &Cx) -> Outcome {
 async fn answers_predictions(cx: &Cx) -> Outcome {
     let service: Value = cx.setup(&READY)?;
     let address = text(&service["status"]["address"]["url"]);
-    let Some((host, port)) = parts(address) else {
-        return Err(Stop::failed(format!(
-            "InferenceService `{}` has no address to send predictions to",
-            name(&service)
-        )));
-    };
-    let host = host.split('.').next().unwrap_or_default();
-    let headless = cx.need(&SERVICE, host).await?["spec"]["clusterIP"] == "None";
-    // The address of a headless Service has the pod's port.
-    let http = cx.service(host, if headless { 80 } else { port }).await?;
-
+    let http = at_address(cx, &service).await?;
     let rows = json!([[1.0, 2.0, 3.0, 4.0], [0.5, 0.5, 0.0, 0.0]]);
     let answer = http
         .write("/v1/models/m:predict", &json!({"instances": rows}))
@@ -184,33 +171,9 @@ async fn answers_predictions(cx: &Cx) -> Outcome {
     Ok(())
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_f64)
-        .collect()
-}
-
 async fn owns_its_workload(cx: &Cx) -> Outcome {
     let service: Value = cx.setup(&READY)?;
-    for kind in [&DEPLOYMENT, &SERVICE] {
-        let made = cx.need(kind, &predictor_name(name(&service))).await?;
-        let owners = &made["metadata"]["ownerReferences"];
-        let owned = owners.as_array().is_some_and(|owners| {
-            owners
-                .iter()
-                .any(|o| o["controller"] == true && o["uid"] == service["metadata"]["uid"])
-        });
-        ensure!(
-            owned,
-            "{} `{}` does not name its InferenceService as its controller: its owners are {owners}",
-            kind.kind,
-            name(&made)
-        );
-    }
-    Ok(())
+    owns_workload(cx, &service, &predictor_name(name(&service))).await
 }
 
 async fn marks_its_pods(cx: &Cx) -> Outcome {
@@ -240,10 +203,7 @@ async fn marks_its_pods(cx: &Cx) -> Outcome {
 
 async fn refuses_another_mode(cx: &Cx) -> Outcome {
     let service: Value = cx.setup(&READY)?;
-    let other = match text(&service["metadata"]["annotations"][MODE]) {
-        "Standard" => "Knative",
-        _ => "Serverless",
-    };
+    let other = knative_mode(cx)?;
     let note = json!({"metadata": {"annotations": {"conformance.kubeflow.org/note": "changed"}}});
     let mode = json!({"metadata": {"annotations": {MODE: other}}});
     cx.refuses_patch(
@@ -278,29 +238,44 @@ async fn runs_the_minimum_of_replicas(cx: &Cx) -> Outcome {
 async fn rolls_out_changes(cx: &Cx) -> Outcome {
     let object = predictor(cx, "change")?;
     let service = ready(cx, &object).await?;
-    let mut containers = object["spec"]["predictor"]["containers"].clone();
-    containers[0]["env"] =
-        json!([{"name": "MODEL", "value": "m"}, {"name": "TAG", "value": "two"}]);
-    let change = json!({"spec": {"predictor": {"containers": containers}}});
-    cx.patch(&INFERENCE_SERVICE, &service, &change).await?;
+    set_env(
+        cx,
+        &service,
+        &object,
+        &json!([{"name": "MODEL", "value": "m"}, {"name": "TAG", "value": "two"}]),
+    )
+    .await?;
+    until_all_answer(cx, &service, "two").await?;
+    until_ready(cx, &service).await?;
+    Ok(())
+}
 
+/// Gives the container of a service other variables.
+async fn set_env(cx: &Cx, service: &str, object: &Value, env: &Value) -> Outcome {
+    let mut containers = object["spec"]["predictor"]["containers"].clone();
+    containers[0]["env"] = env.clone();
+    let change = json!({"spec": {"predictor": {"containers": containers}}});
+    cx.patch(&INFERENCE_SERVICE, service, &change).await?;
+    Ok(())
+}
+
+/// Waits until every ready pod of a service answers with this TAG.
+async fn until_all_answer(cx: &Cx, service: &str, wanted: &str) -> Outcome {
     let until = cx.after("inferenceservice-ready");
     let mut wait = Duration::from_millis(50);
     loop {
-        let seen = tags(cx, &service).await?;
-        if !seen.is_empty() && seen.iter().all(|tag| tag == "two") {
-            break;
+        let seen = tags(cx, service).await?;
+        if !seen.is_empty() && seen.iter().all(|tag| tag == wanted) {
+            return Ok(());
         }
         ensure!(
             cx.now_ms() < until,
-            "the pods of InferenceService `{service}` answer with TAG {}, not `two`, long after it was changed",
+            "the pods of InferenceService `{service}` answer with TAG {}, not `{wanted}`, long after it was changed",
             seen.join(", ")
         );
         cx.pause(wait).await;
         wait = (wait * 2).min(Duration::from_millis(1500));
     }
-    until_ready(cx, &service).await?;
-    Ok(())
 }
 
 /// What the ready pods of a service say that TAG is.
@@ -388,17 +363,114 @@ async fn is_deleted_with_its_workload(cx: &Cx) -> Outcome {
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What was seen of a service whose change fails.
+#[derive(Debug, Serialize, Deserialize)]
+struct FailedChange {
+    name: String,
+    /// How its address answered meanwhile, and which predictor did.
+    status: u16,
+    tag: String,
+}
 
-    #[test]
-    fn urls_are_told_from_other_text() {
-        assert_eq!(parts("http://a.b.svc/x"), Some(("a.b.svc", 80)));
-        assert_eq!(parts("http://a:8080"), Some(("a", 8080)));
-        assert_eq!(parts("https://a"), Some(("a", 443)));
-        for text in ["", "a.b", "http://", "ftp://a", "http://a:x"] {
-            assert_eq!(parts(text), None, "{text}");
+async fn make_failed(cx: &Cx) -> Outcome<Value> {
+    let object = predictor(cx, "failed")?;
+    let service = ready(cx, &object).await?;
+    let crash = json!([{"name": "MODE", "value": "crash"}, {"name": "TAG", "value": "two"}]);
+    set_env(cx, &service, &object, &crash).await?;
+    pods_until(
+        cx,
+        &service,
+        "inferenceservice-ready",
+        "crash after the change",
+        |pods| {
+            pods.iter()
+                .any(|p| p["status"]["containerStatuses"][0]["restartCount"].as_u64() > Some(0))
+        },
+    )
+    .await?;
+    let seen = cx.need(&INFERENCE_SERVICE, &service).await?;
+    let answer = at_address(cx, &seen)
+        .await?
+        .post(
+            "/v1/models/m:predict",
+            &json!({"instances": [[1, 2, 3, 4]]}),
+        )
+        .await?;
+    Ok(json!(FailedChange {
+        name: service,
+        status: answer.status,
+        tag: answer
+            .header("x-kfconform-tag")
+            .unwrap_or_default()
+            .to_owned(),
+    }))
+}
+
+async fn serves_on_while_a_change_fails(cx: &Cx) -> Outcome {
+    let seen: FailedChange = cx.setup(&FAILED)?;
+    ensure_eq!(
+        (seen.status, seen.tag.as_str()),
+        (200_u16, "one"),
+        "status and TAG of the answer of InferenceService `{}` while its change to a predictor that crashes goes on",
+        seen.name
+    );
+    Ok(())
+}
+
+async fn rolls_back(cx: &Cx) -> Outcome {
+    let FailedChange { name: service, .. } = cx.setup(&FAILED)?;
+    let object = predictor(cx, "failed")?;
+    let back = json!([{"name": "MODEL", "value": "m"}, {"name": "TAG", "value": "three"}]);
+    set_env(cx, &service, &object, &back).await?;
+    until_all_answer(cx, &service, "three").await?;
+    until_ready(cx, &service).await?;
+    Ok(())
+}
+
+async fn follows_its_minimum(cx: &Cx) -> Outcome {
+    let service = ready(cx, &predictor(cx, "scale")?).await?;
+    let two = json!({"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}});
+    cx.patch(&INFERENCE_SERVICE, &service, &two).await?;
+    pods_until(
+        cx,
+        &service,
+        "inferenceservice-ready",
+        "become two that are ready, as its minReplicas was raised to",
+        |pods| pods.iter().filter(|p| is_serving(p)).count() >= 2,
+    )
+    .await?;
+    Ok(())
+}
+
+async fn reports_unknown_storage(cx: &Cx) -> Outcome {
+    create_runtime(cx, "runtime", &json!({})).await?;
+    let service = create_model(cx, &in_model(&json!({"storageUri": "nowhere://a/b"}))).await?;
+    // It must come to nothing, visibly: by an event, or by a failure in its status.
+    let until = cx.after("reconcile");
+    let mut wait = Duration::from_millis(100);
+    loop {
+        let seen = cx.need(&INFERENCE_SERVICE, &service).await?;
+        let failed = seen["status"]["modelStatus"]["lastFailureInfo"].is_object();
+        let told = failed || {
+            let own = service.clone();
+            let warns = move |event: &Value| {
+                event["involvedObject"]["name"] == own.as_str() && event["type"] == "Warning"
+            };
+            !cx.list_those(&EVENT, warns).await?.is_empty()
+        };
+        let made = cx.get(&DEPLOYMENT, &predictor_name(&service)).await?;
+        ensure!(
+            made.is_none(),
+            "InferenceService `{service}` runs, and nobody can fetch its model from nowhere://a/b"
+        );
+        if told {
+            return Ok(());
         }
+        ensure!(
+            cx.now_ms() < until,
+            "InferenceService `{service}`, whose storage URI nobody knows, says so neither by its status nor by an event"
+        );
+        cx.pause(wait).await;
+        wait = (wait * 2).min(Duration::from_millis(1500));
     }
 }

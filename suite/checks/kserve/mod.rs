@@ -1,23 +1,46 @@
 //! What KServe must do: its API, what admission adds and refuses, runtimes, graphs, and the life of a service.
 
 mod admission;
+mod admission_graph;
+mod admission_scaling;
+mod agent;
 mod api;
+mod component;
 mod defaults;
+mod graph;
+mod grpc;
 mod inferenceservice;
+mod ingress;
+mod protocol;
+mod reach;
 mod runtime;
+mod selection;
+mod storage;
+mod workload;
 
 use std::time::Duration;
 
 use super::{Cleanup, prelude::*};
-use crate::{cluster::RUN_LABEL, outcome::shorten};
+use crate::cluster::RUN_LABEL;
 
 /// The checks, file by file.
 pub const TABLES: &[&[Check]] = &[
     api::CHECKS,
     defaults::CHECKS,
     admission::CHECKS,
+    admission_scaling::CHECKS,
+    admission_graph::CHECKS,
     runtime::CHECKS,
+    selection::CHECKS,
     inferenceservice::CHECKS,
+    workload::CHECKS,
+    storage::CHECKS,
+    protocol::CHECKS,
+    grpc::CHECKS,
+    component::CHECKS,
+    graph::CHECKS,
+    agent::CHECKS,
+    ingress::CHECKS,
 ];
 
 /// Deletes the run's InferenceServices; see [`remove_services`].
@@ -44,6 +67,14 @@ fn mode(cx: &Cx) -> Outcome<&str> {
         ));
     }
     Ok(mode)
+}
+
+/// The word for the mode with Knative, of the same release.
+fn knative_mode(cx: &Cx) -> Outcome<&'static str> {
+    Ok(match mode(cx)? {
+        "Standard" => "Knative",
+        _ => "Serverless",
+    })
 }
 
 /// The base InferenceService (fixtures/kserve/predictor.yaml) in the mode that this cluster understands.
@@ -89,45 +120,38 @@ async fn until_ready(cx: &Cx, name: &str) -> Outcome<Value> {
     .await
 }
 
+/// That the Deployment and the Service of this name have an object as their controller, so that they go with it.
+async fn owns_workload(cx: &Cx, owner: &Value, name: &str) -> Outcome {
+    for kind in [&DEPLOYMENT, &SERVICE] {
+        let made = cx.need(kind, name).await?;
+        let owners = &made["metadata"]["ownerReferences"];
+        ensure!(
+            is_controlled_by(&made, owner),
+            "{} `{name}` does not name its {} as its controller: its owners are {owners}",
+            kind.kind,
+            text(&owner["kind"])
+        );
+    }
+    Ok(())
+}
+
 /// The name of what an InferenceService in the mode without Knative makes for its predictor: Deployment, Service and
 /// autoscaler are called alike.
 fn predictor_name(service: &str) -> String {
     format!("{service}-predictor")
 }
 
-/// Reads the pods of an InferenceService again and again until `holds` of them, within a named timeout. `what` finishes
-/// the sentence "the pods of … did not …".
+/// Waits for the pods of an InferenceService; see [`Cx::pods_until`].
 async fn pods_until(
     cx: &Cx,
     service: &str,
     timeout: &'static str,
     what: &str,
-    mut holds: impl FnMut(&[Value]) -> bool,
+    holds: impl FnMut(&[Value]) -> bool,
 ) -> Outcome<Vec<Value>> {
-    let until = cx.after(timeout);
-    let mut wait = Duration::from_millis(50);
-    loop {
-        let pods = cx.list(&POD, &format!("{SERVICE_LABEL}={service}")).await?;
-        if holds(&pods) {
-            return Ok(pods);
-        }
-        if cx.now_ms() >= until {
-            if let Some(stop) = cx.no_room().await {
-                return Err(stop);
-            }
-            let seen: Vec<String> = pods.iter().map(|pod| pod["status"].to_string()).collect();
-            return Err(Stop::Failed(Failure {
-                message: format!(
-                    "the pods of InferenceService `{service}` did not {what} in time (timeout `{timeout}`)"
-                ),
-                expected: Some(format!("to {what}")),
-                observed: Some(format!("{} pods", pods.len())),
-                last_state: Some(shorten(&seen.join("\n"), 1000)),
-            }));
-        }
-        cx.pause(wait).await;
-        wait = (wait * 2).min(Duration::from_millis(1500));
-    }
+    let of = format!("InferenceService `{service}`");
+    let selector = format!("{SERVICE_LABEL}={service}");
+    cx.pods_until(&of, &selector, timeout, what, holds).await
 }
 
 /// Whether a pod is ready and not on its way out.

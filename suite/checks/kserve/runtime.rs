@@ -21,13 +21,13 @@ requirement_checks! {
 }
 
 /// A runtime of this check's own format (fixtures/kserve/runtime.yaml), with a change merged over it.
-fn runtime(cx: &Cx, label: &str, change: &Value) -> Outcome<Value> {
+pub(super) fn runtime(cx: &Cx, label: &str, change: &Value) -> Outcome<Value> {
     let marks = [("name", &*cx.name(label)), ("format", &*format(cx))];
     Ok(merged(&cx.fixture("kserve/runtime.yaml", &marks)?, change))
 }
 
 /// The same, created; returns its name, which is also the value of TAG in its container.
-async fn create_runtime(cx: &Cx, label: &str, change: &Value) -> Outcome<String> {
+pub(super) async fn create_runtime(cx: &Cx, label: &str, change: &Value) -> Outcome<String> {
     let created = cx
         .create(&SERVING_RUNTIME, &runtime(cx, label, change)?)
         .await?;
@@ -35,7 +35,7 @@ async fn create_runtime(cx: &Cx, label: &str, change: &Value) -> Outcome<String>
 }
 
 /// An InferenceService of this check's own format (fixtures/kserve/model.yaml), with a change to its model; created.
-async fn create_model(cx: &Cx, change: &Value) -> Outcome<String> {
+pub(super) async fn create_model(cx: &Cx, change: &Value) -> Outcome<String> {
     let marks = [
         ("name", &*cx.name("model")),
         ("mode", mode(cx)?),
@@ -49,18 +49,18 @@ async fn create_model(cx: &Cx, change: &Value) -> Outcome<String> {
 }
 
 /// The model format that only this check knows.
-fn format(cx: &Cx) -> String {
+pub(super) fn format(cx: &Cx) -> String {
     cx.name("format")
 }
 
 /// The change that gives this check's format in a runtime.
-fn formats(cx: &Cx, more: &Value) -> Value {
+pub(super) fn formats(cx: &Cx, more: &Value) -> Value {
     let format = merged(&json!({"name": format(cx), "version": "1"}), more);
     json!({"spec": {"supportedModelFormats": [format]}})
 }
 
 /// The container that KServe made for a service's predictor, once it has.
-async fn container_of(cx: &Cx, service: &str) -> Outcome<Value> {
+pub(super) async fn container_of(cx: &Cx, service: &str) -> Outcome<Value> {
     let deployment = cx
         .until(
             &DEPLOYMENT,
@@ -84,7 +84,7 @@ async fn container_of(cx: &Cx, service: &str) -> Outcome<Value> {
         })
 }
 
-fn env<'a>(container: &'a Value, name: &str) -> &'a Value {
+pub(super) fn env<'a>(container: &'a Value, name: &str) -> &'a Value {
     const NULL: &Value = &Value::Null;
     container["env"]
         .as_array()
@@ -279,7 +279,7 @@ async fn reports_disabled_runtime(cx: &Cx) -> Outcome {
 }
 
 /// Waits until a service says that its spec is invalid, for this reason, and is not ready.
-async fn until_invalid(cx: &Cx, service: &str, reason: &str) -> Outcome<Value> {
+pub(super) async fn until_invalid(cx: &Cx, service: &str, reason: &str) -> Outcome<Value> {
     let seen = cx
         .until(
             &INFERENCE_SERVICE,
@@ -302,6 +302,6 @@ async fn until_invalid(cx: &Cx, service: &str, reason: &str) -> Outcome<Value> {
 }
 
 /// A change of `spec.predictor.model`.
-fn in_model(change: &Value) -> Value {
+pub(super) fn in_model(change: &Value) -> Value {
     json!({"spec": {"predictor": {"model": change}}})
 }

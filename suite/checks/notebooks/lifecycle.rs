@@ -3,7 +3,8 @@
 use super::{
     CONTAINER, STOPPED, base, marked, pods_of,
     states::{
-        HALTED, Halted, OTHER_PORT, RESTARTED, Ready, given, gone, kept, on_port, page_of, reported,
+        HALTED, Halted, OTHER_PORT, RESTARTED, Ready, given, gone, kept, on_port, page_of,
+        reported, reports_ready,
     },
     uid_of,
 };
@@ -15,9 +16,11 @@ requirement_checks! {
     "notebooks/lifecycle/reports-stopped" => reports_stopped, needs [&HALTED];
     "notebooks/lifecycle/starts-again" => starts_again, needs [&HALTED, &RESTARTED];
     "notebooks/lifecycle/follows-template" => follows_template, needs [&RESTARTED];
+    "notebooks/lifecycle/follows-image" => follows_image, needs [&IMAGE];
     "notebooks/lifecycle/starts-stopped" => starts_stopped;
     "notebooks/lifecycle/repairs-service" => repairs_service;
     "notebooks/lifecycle/removes-its-parts" => removes_its_parts, needs [&OTHER_PORT];
+    "notebooks/lifecycle/removes-stopped" => removes_stopped;
 }
 
 /// The annotation scales the server to nothing.
@@ -119,8 +122,43 @@ pub async fn follows_template(cx: &Cx) -> Outcome {
     Ok(())
 }
 
+/// A change of the image gives the notebook another pod. That image does not exist: nothing but the change is looked at.
+pub async fn follows_image(cx: &Cx) -> Outcome {
+    const OTHER: &str = "kfconform.invalid/other:0";
+    let name = cx.name("image");
+    cx.create(&NOTEBOOK, &base(cx, &name)?).await?;
+    let notebook = given(
+        reports_ready(cx, &name).await,
+        "notebooks/server/becomes-ready",
+    )?;
+    let pods = pods_of(cx, &name).await?;
+    // Of several the last is replaced first.
+    let Some(pod) = pods.last() else {
+        return Err(Stop::failed(format!(
+            "the ready Notebook `{name}` has no pod"
+        )));
+    };
+    let changed = with(&notebook, &format!("{CONTAINER}.image"), json!(OTHER));
+    let patch = json!({"spec": changed["spec"]});
+    cx.patch(&NOTEBOOK, &name, &patch).await?;
+    cx.until(
+        &POD,
+        name_of(pod),
+        "notebook-ready",
+        "make way for another one with the new image of its Notebook",
+        |now| {
+            let containers = now["spec"]["containers"].as_array();
+            let mut containers = containers.into_iter().flatten();
+            uid_of(now) != uid_of(pod)
+                && containers.any(|c| c["name"] == name.as_str() && c["image"] == OTHER)
+        },
+    )
+    .await?;
+    Ok(())
+}
+
 /// Makes a notebook that carries the annotation from the start.
-async fn create_stopped(cx: &Cx, name: &str) -> Outcome {
+pub(super) async fn create_stopped(cx: &Cx, name: &str) -> Outcome {
     let notebook = marked(
         base(cx, name)?,
         "annotations",
@@ -188,4 +226,19 @@ pub async fn removes_its_parts(cx: &Cx) -> Outcome {
         cx.until_gone(&kind, name, "gone").await?;
     }
     gone(cx, name).await
+}
+
+/// So it does where the notebook is stopped.
+pub async fn removes_stopped(cx: &Cx) -> Outcome {
+    let name = cx.name("bygone");
+    create_stopped(cx, &name).await?;
+    for kind in [STATEFUL_SET, SERVICE] {
+        cx.until(&kind, &name, "reconcile", "be made", |_| true)
+            .await?;
+    }
+    cx.delete(&NOTEBOOK, &name).await?;
+    for kind in [NOTEBOOK, STATEFUL_SET, SERVICE] {
+        cx.until_gone(&kind, &name, "gone").await?;
+    }
+    Ok(())
 }

@@ -4,10 +4,15 @@
 //! [`states`] has them. All of them have a full pod template, without which a stock controller does not survive.
 
 mod api;
+mod culling;
 mod lifecycle;
+mod pod;
+mod pod_defaults;
 mod server;
 mod states;
 mod validation;
+pub(super) mod web_app;
+mod workspace;
 
 use super::prelude::*;
 
@@ -16,7 +21,15 @@ pub const TABLES: &[&[Check]] = &[
     api::CHECKS,
     validation::CHECKS,
     server::CHECKS,
+    pod::CHECKS,
     lifecycle::CHECKS,
+    workspace::CHECKS,
+    culling::CHECKS,
+    pod_defaults::CHECKS,
+    web_app::guard::CHECKS,
+    web_app::view::CHECKS,
+    web_app::create::CHECKS,
+    web_app::manage::CHECKS,
 ];
 
 /// The annotation by which a notebook is stopped; its value says when.
@@ -67,7 +80,6 @@ fn is_pod_of(pod: &Value, notebook: &str) -> bool {
 
 /// The pods of a notebook.
 async fn pods_of(cx: &Cx, notebook: &str) -> Outcome<Vec<Value>> {
-    let mut pods = cx.list(&POD, "").await?;
-    pods.retain(|pod| is_pod_of(pod, notebook));
-    Ok(pods)
+    let name = notebook.to_owned();
+    cx.list_those(&POD, move |pod| is_pod_of(pod, &name)).await
 }

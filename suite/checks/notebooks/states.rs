@@ -42,7 +42,7 @@ pub(super) struct Halted {
     pub stateful_set: Value,
 }
 
-fn value(seen: &impl Serialize) -> Outcome<Value> {
+pub(super) fn value(seen: &impl Serialize) -> Outcome<Value> {
     serde_json::to_value(seen).map_err(|e| Stop::CouldNotRun(CouldNotRun::Defect, e.to_string()))
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn settled(
 }
 
 /// As [`settled`], within another named timeout.
-async fn settled_within(
+pub(super) async fn settled_within(
     cx: &Cx,
     kind: &Kind,
     name: &str,
@@ -95,7 +95,7 @@ pub(super) async fn reports_ready(cx: &Cx, name: &str) -> Outcome<Value> {
 }
 
 /// Looks at a notebook that is ready and at all that belongs to it. `port` is where its server listens.
-async fn observe(cx: &Cx, name: &str, port: u16) -> Outcome<Ready> {
+pub(super) async fn observe(cx: &Cx, name: &str, port: u16) -> Outcome<Ready> {
     let notebook = settled(cx, &NOTEBOOK, name, |seen| {
         condition(seen, "Ready") == "True" && !seen["status"]["containerState"]["running"].is_null()
     })

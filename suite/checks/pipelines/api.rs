@@ -8,11 +8,13 @@ use crate::{
     checks::{Cx, Http, query},
     cluster::{Answer, Body, Identity, config::Access, discover::items},
     ensure,
-    outcome::{Outcome, Stop},
+    outcome::{NotApplicable, Outcome, Stop},
 };
 
 /// The audience of the tokens that a multi-user API server takes.
 pub(super) const AUDIENCE: &str = "pipelines.kubeflow.org";
+/// The service account of a namespace that may change what is in it.
+pub(super) const EDITOR: &str = "default-editor";
 /// Between the parts of an upload. Fixed, so that a replay sends the same bytes.
 const BOUNDARY: &str = "kfconform-b7a1e0c4d2";
 /// The most that a list gives in one page.
@@ -63,39 +65,62 @@ pub(super) struct Api<'a> {
     /// The HTTP API.
     pub(super) http: Http<'a>,
     /// The namespace that each request names; none in single-user mode.
-    namespace: Option<&'a str>,
+    namespace: Option<Cow<'a, str>>,
 }
 
 impl<'a> Api<'a> {
     /// The API of the cluster under test.
     pub(super) fn of(cx: &'a Cx) -> Self {
-        let by_url = matches!(
-            cx.facts()
-                .components
-                .get("pipelines")
-                .and_then(|c| c.access.as_ref()),
-            Some(Access::Url { .. })
-        );
         let multi_user = cx.facts().multi_user;
         // A URL that was given comes with the identity that its gateway wants.
-        let identity = if multi_user && !by_url {
-            Identity::ServiceAccount {
-                namespace: cx.namespace().to_owned(),
-                name: "default-editor".to_owned(),
-                audience: Some(AUDIENCE.to_owned()),
-            }
+        let identity = if multi_user && !by_url(cx) {
+            account(cx.namespace(), EDITOR)
         } else {
             Identity::Suite
         };
         Self {
             http: cx.component("pipelines", "/apis/v2beta1", identity),
-            namespace: multi_user.then(|| cx.namespace()),
+            namespace: multi_user.then(|| cx.namespace().into()),
+        }
+    }
+
+    /// The API of a cluster whose users are told apart by the suite's own tokens. Behind a URL that was given it is the
+    /// gateway that says who somebody is.
+    pub(super) fn of_many_users(cx: &'a Cx) -> Outcome<Self> {
+        if by_url(cx) {
+            return Err(Stop::NotApplicable(
+                NotApplicable::FeatureAbsent,
+                "Pipelines is asked by the URL of the configuration, whose gateway says who asks"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self::of(cx))
+    }
+
+    /// The same as a service account.
+    pub(super) fn as_account(&self, namespace: &str, name: &str) -> Self {
+        self.as_identity(account(namespace, name))
+    }
+
+    /// The same as somebody.
+    pub(super) fn as_identity(&self, identity: Identity) -> Self {
+        Self {
+            http: self.http.as_identity(identity),
+            namespace: self.namespace.clone(),
+        }
+    }
+
+    /// The same about another namespace.
+    pub(super) fn of_namespace(&self, namespace: &str) -> Self {
+        Self {
+            http: self.http.clone(),
+            namespace: Some(namespace.to_owned().into()),
         }
     }
 
     /// The namespace that objects must show; none in single-user mode.
     pub(super) fn namespace(&self) -> Option<&str> {
-        self.namespace
+        self.namespace.as_deref()
     }
 
     /// Lists a collection and returns the answer, whatever it is.
@@ -112,9 +137,10 @@ impl<'a> Api<'a> {
         self.http.read(&self.list_path(of, pairs)).await
     }
 
-    fn list_path(&self, of: &Collection, pairs: &[(&str, &str)]) -> String {
+    /// The path of a list.
+    pub(super) fn list_path(&self, of: &Collection, pairs: &[(&str, &str)]) -> String {
         let mut pairs = pairs.to_vec();
-        pairs.extend(self.namespace.map(|namespace| ("namespace", namespace)));
+        pairs.extend(self.namespace().map(|namespace| ("namespace", namespace)));
         format!("/{}{}", of.path, query(&pairs))
     }
 
@@ -142,7 +168,7 @@ impl<'a> Api<'a> {
     /// A run takes its namespace from its experiment; everything else names it.
     fn own(&self, of: &Collection, body: &Value) -> Value {
         let mut body = body.clone();
-        if let Some(namespace) = self.namespace
+        if let Some(namespace) = self.namespace()
             && of.path != RUNS.path
         {
             body["namespace"] = namespace.into();
@@ -201,9 +227,21 @@ impl<'a> Api<'a> {
     /// Uploads a file as a pipeline and returns the answer, whatever it is. **Never send what is no well-formed YAML**: up
     /// to 2.17.0 the API server reads it for ever (kubeflow/pipelines#13931).
     pub(super) async fn try_upload(&self, yaml: &str, pairs: &[(&str, &str)]) -> Outcome<Answer> {
+        self.try_upload_file("pipeline.yaml", yaml.as_bytes(), pairs)
+            .await
+    }
+
+    /// Uploads a file of this name as a pipeline and returns the answer, whatever it is.
+    pub(super) async fn try_upload_file(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        pairs: &[(&str, &str)],
+    ) -> Outcome<Answer> {
         let mut pairs = pairs.to_vec();
-        pairs.extend(self.namespace.map(|namespace| ("namespace", namespace)));
-        self.send_file("/pipelines/upload", yaml, &pairs).await
+        pairs.extend(self.namespace().map(|namespace| ("namespace", namespace)));
+        self.send_file("/pipelines/upload", name, bytes, &pairs)
+            .await
     }
 
     /// Uploads a pipeline, which must succeed, and returns it.
@@ -218,7 +256,8 @@ impl<'a> Api<'a> {
         yaml: &str,
         pairs: &[(&str, &str)],
     ) -> Outcome<Answer> {
-        self.send_file("/pipelines/upload_version", yaml, pairs)
+        let yaml = yaml.as_bytes();
+        self.send_file("/pipelines/upload_version", "pipeline.yaml", yaml, pairs)
             .await
     }
 
@@ -233,28 +272,90 @@ impl<'a> Api<'a> {
             .accepted(&answer, "POST /pipelines/upload_version")
     }
 
-    async fn send_file(&self, path: &str, yaml: &str, pairs: &[(&str, &str)]) -> Outcome<Answer> {
-        let body = format!(
+    async fn send_file(
+        &self,
+        path: &str,
+        name: &str,
+        file: &[u8],
+        pairs: &[(&str, &str)],
+    ) -> Outcome<Answer> {
+        let mut body = format!(
             "--{BOUNDARY}\r\n\
-             Content-Disposition: form-data; name=\"uploadfile\"; filename=\"pipeline.yaml\"\r\n\
-             Content-Type: application/octet-stream\r\n\r\n{yaml}\r\n--{BOUNDARY}--\r\n"
-        );
+             Content-Disposition: form-data; name=\"uploadfile\"; filename=\"{name}\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend(file);
+        body.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
         let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
         let request = self
             .http
             .request("POST", &format!("{path}{}", query(pairs)))
-            .content(&content_type, Body::Text(body));
+            .content(&content_type, Body::of(&body));
         self.http.send(request).await
     }
 
-    /// Waits until a run has ended, and returns it.
+    /// Changes an object, which must succeed, and returns it as the answer has it.
+    pub(super) async fn change(&self, of: &Collection, id: &str, to: &Value) -> Outcome<Value> {
+        let answer = self.try_change(of, id, to).await?;
+        self.http
+            .accepted(&answer, &format!("PATCH /{}/{id}", of.path))
+    }
+
+    /// Asks for a change of an object and returns the answer, whatever it is.
+    pub(super) async fn try_change(
+        &self,
+        of: &Collection,
+        id: &str,
+        to: &Value,
+    ) -> Outcome<Answer> {
+        let request = self.http.request("PATCH", &format!("/{}/{id}", of.path));
+        self.http.send(request.json(to.clone())).await
+    }
+
+    /// Waits until a run has ended, and returns it. Its tasks may be shown as they were for a moment longer: the run's state is
+    /// kept before they are.
     pub(super) async fn finished(&self, run: &str, timeout: &'static str) -> Outcome<Value> {
         let path = format!("/{}/{run}", RUNS.path);
-        self.http
-            .until(&path, timeout, "reach a final state", |run| {
+        let ended = self
+            .http
+            .until_kept(&path, timeout, "reach a final state", Some(brief), |run| {
                 Ok(is_final(word(run, "state")))
             })
-            .await
+            .await?;
+        let shown = |run: &Value| {
+            !items(&run["run_details"], "task_details").any(|task| word(task, "state") == "RUNNING")
+        };
+        // What was stopped may stay as it was.
+        if word(&ended, "state") == "CANCELED" || shown(&ended) {
+            return Ok(ended);
+        }
+        self.http.settled(&path, "reconcile", None, shown).await
+    }
+}
+
+/// Whether the configuration says by which URL Pipelines is asked.
+fn by_url(cx: &Cx) -> bool {
+    let pipelines = cx.facts().components.get("pipelines");
+    let access = pipelines.and_then(|component| component.access.as_ref());
+    matches!(access, Some(Access::Url { .. }))
+}
+
+/// A service account with a token that Pipelines takes.
+fn account(namespace: &str, name: &str) -> Identity {
+    Identity::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        audience: Some(AUDIENCE.to_owned()),
+    }
+}
+
+/// Of a run that goes on its state alone: it shows as much as a hundred pods, and is asked for again and again.
+pub(super) fn brief(run: &Value) -> Value {
+    if is_final(word(run, "state")) {
+        run.clone()
+    } else {
+        json!({"run_id": run["run_id"], "state": run["state"]})
     }
 }
 
@@ -307,6 +408,11 @@ pub(super) fn total(page: &Value) -> u64 {
 /// A predicate over a text field.
 pub(super) fn text(key: &str, operation: &str, value: &str) -> Value {
     json!({"key": key, "operation": operation, "string_value": value})
+}
+
+/// A predicate over a text field that holds for any of some values.
+pub(super) fn one_of(key: &str, values: &[&str]) -> Value {
+    json!({"key": key, "operation": "IN", "string_values": {"values": values}})
 }
 
 /// A filter: all predicates must hold.

@@ -7,12 +7,20 @@ use serde_json::Value;
 
 use super::{
     api::{
-        Api, Collection, EXPERIMENTS, LONGEST_PAGE, PIPELINES, RECURRING_RUNS, RUNS, filter,
-        is_final, objects, text, versions, word,
+        Api, Collection, EDITOR, EXPERIMENTS, LONGEST_PAGE, PIPELINES, RECURRING_RUNS, RUNS,
+        filter, is_final, objects, text, versions, word,
     },
     setups::named_like,
 };
-use crate::{checks::Cx, outcome::Outcome};
+use crate::{
+    checks::Cx,
+    cluster::{
+        RUN_LABEL,
+        discover::name_of,
+        kinds::{PROFILE, SERVICE_ACCOUNT},
+    },
+    outcome::Outcome,
+};
 
 /// How many requests are made at once.
 const AT_ONCE: usize = 8;
@@ -22,15 +30,42 @@ const MOST_PAGES: usize = 50;
 /// Removes everything of the run from the Pipelines API, found by the names that it gives. Returns what could not be
 /// removed, a line each; an error only where the API cannot be asked at all.
 pub async fn cleanup(cx: &Cx) -> Outcome<Vec<String>> {
-    let api = Api::of(cx);
+    let own = Api::of(cx);
+    let many = cx.facts().multi_user && cx.facts().profiles;
+    if !many || Api::of_many_users(cx).is_err() {
+        return empty(cx, &own).await;
+    }
+    // What was made as a neighbour is in the neighbour's namespace.
+    let ours = format!("{RUN_LABEL}={}", cx.run.id);
+    let profiles = cx.list(&PROFILE, &ours).await?;
+    let others = profiles.iter().map(name_of);
+    let mut left = vec![];
+    for namespace in
+        std::iter::once(cx.namespace()).chain(others.filter(|name| *name != cx.namespace()))
+    {
+        // A namespace without an editor has nobody who could have made something, or who could still remove it.
+        if cx
+            .get_in(&SERVICE_ACCOUNT, namespace, EDITOR)
+            .await?
+            .is_some()
+        {
+            let api = own.as_account(namespace, EDITOR).of_namespace(namespace);
+            left.extend(empty(cx, &api).await?);
+        }
+    }
+    Ok(left)
+}
+
+/// Removes everything of the run from one namespace, or from all where there are none.
+async fn empty(cx: &Cx, api: &Api<'_>) -> Outcome<Vec<String>> {
     let mut left = vec![];
     let ours = filter(&[named_like(&cx.prefix())]);
     let ours = [("filter", ours.as_str())];
 
     // What starts runs goes first, and what it started is known by its id only.
-    let recurring = all(&api, &RECURRING_RUNS, &ours).await?;
-    left.extend(remove(&api, &RECURRING_RUNS, &recurring).await?);
-    let experiments = all(&api, &EXPERIMENTS, &ours).await?;
+    let recurring = all(api, &RECURRING_RUNS, &ours).await?;
+    left.extend(remove(api, &RECURRING_RUNS, &recurring).await?);
+    let experiments = all(api, &EXPERIMENTS, &ours).await?;
     let of_recurring = recurring
         .iter()
         .map(|of| {
@@ -47,7 +82,7 @@ pub async fn cleanup(cx: &Cx) -> Outcome<Vec<String>> {
     let named = std::iter::once(("filter", ours[0].1.to_owned()));
     let queries: Vec<_> = of_recurring.chain(of_experiments).chain(named).collect();
     let mut runs = BTreeMap::new();
-    let found = queries.iter().map(|pair| runs_of(&api, pair)).collect();
+    let found = queries.iter().map(|pair| runs_of(api, pair)).collect();
     for run in side_by_side(found).await?.into_iter().flatten() {
         runs.insert(word(&run, RUNS.id).to_owned(), run);
     }
@@ -56,15 +91,15 @@ pub async fn cleanup(cx: &Cx) -> Outcome<Vec<String>> {
         // Refused where it has ended in the meantime, which is as good.
         api.try_verb(&RUNS, word(run, RUNS.id), "terminate").await?;
     }
-    left.extend(remove(&api, &RUNS, &runs).await?);
-    left.extend(remove(&api, &EXPERIMENTS, &experiments).await?);
-    let pipelines = all(&api, &PIPELINES, &ours).await?;
+    left.extend(remove(api, &RUNS, &runs).await?);
+    left.extend(remove(api, &EXPERIMENTS, &experiments).await?);
+    let pipelines = all(api, &PIPELINES, &ours).await?;
     let emptied = pipelines
         .iter()
-        .map(|pipeline| remove_versions(&api, pipeline))
+        .map(|pipeline| remove_versions(api, pipeline))
         .collect();
     left.extend(side_by_side(emptied).await?.into_iter().flatten());
-    left.extend(remove(&api, &PIPELINES, &pipelines).await?);
+    left.extend(remove(api, &PIPELINES, &pipelines).await?);
     Ok(left)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     api::{Api, EXPERIMENTS, RUNS, column, filter, id_of, text, word},
-    setups::{REFERENCE, Run},
+    setups::{ARCHIVED, ArchivedExperiment, REFERENCE, Run},
 };
 use crate::checks::prelude::*;
 
@@ -12,6 +12,10 @@ requirement_checks! {
     "pipelines/experiment/requires-name" => requires_name;
     "pipelines/experiment/is-deleted" => is_deleted;
     "pipelines/experiment/archives-its-runs" => archives_its_runs, needs [&REFERENCE];
+    "pipelines/experiment/disables-recurring-runs" => disables_recurring_runs, needs [&ARCHIVED];
+    "pipelines/experiment/is-restored-alone" => is_restored_alone, needs [&ARCHIVED];
+    "pipelines/experiment/leaves-its-runs" => leaves_its_runs, needs [&ARCHIVED];
+    "pipelines/experiment/knows-its-last-run" => knows_its_last_run, needs [&ARCHIVED];
 }
 
 async fn is_created_as_asked(cx: &Cx) -> Outcome {
@@ -126,6 +130,74 @@ async fn archives_its_runs(cx: &Cx) -> Outcome {
         word(&experiment, "storage_state"),
         "AVAILABLE",
         "`storage_state` of the restored experiment"
+    );
+    Ok(())
+}
+
+async fn disables_recurring_runs(cx: &Cx) -> Outcome {
+    let seen: ArchivedExperiment = cx.setup(&ARCHIVED)?;
+    ensure_eq!(
+        seen.recurring_run_created,
+        "ENABLED",
+        "`status` of the recurring run before its experiment is archived"
+    );
+    ensure_eq!(
+        seen.recurring_run_archived,
+        "DISABLED",
+        "`status` of the recurring run in the archived experiment"
+    );
+    Ok(())
+}
+
+async fn is_restored_alone(cx: &Cx) -> Outcome {
+    let seen: ArchivedExperiment = cx.setup(&ARCHIVED)?;
+    for (what, seen, wanted) in [
+        (
+            "`storage_state` of the restored experiment",
+            &seen.experiment_restored,
+            "AVAILABLE",
+        ),
+        (
+            "`storage_state` of the run in the restored experiment",
+            &seen.run_restored,
+            "ARCHIVED",
+        ),
+        (
+            "`status` of the recurring run in the restored experiment",
+            &seen.recurring_run_restored,
+            &seen.recurring_run_archived,
+        ),
+    ] {
+        ensure_eq!(seen, wanted, "{what}");
+    }
+    Ok(())
+}
+
+async fn leaves_its_runs(cx: &Cx) -> Outcome {
+    let seen: ArchivedExperiment = cx.setup(&ARCHIVED)?;
+    ensure_eq!(
+        seen.after_deletion,
+        200,
+        "the status of GET of a run whose experiment was deleted"
+    );
+    Ok(())
+}
+
+async fn knows_its_last_run(cx: &Cx) -> Outcome {
+    let seen: ArchivedExperiment = cx.setup(&ARCHIVED)?;
+    let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let before = time(&seen.last_run_before).map_or(0, jiff::Timestamp::as_second);
+    ensure_eq!(
+        before,
+        0,
+        "`last_run_created_at` of an experiment without runs, in seconds since 1970"
+    );
+    let (last, created) = (time(&seen.last_run_after), time(&seen.run_created_at));
+    ensure!(
+        last.is_some() && last >= created,
+        "`last_run_created_at` of the experiment is \"{}\", before its run was created: \"{}\"",
+        seen.last_run_after,
+        seen.run_created_at
     );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{
     api::{Api, RECURRING_RUNS, column, filter, id_of, int64, text, word},
-    setups::{EXPERIMENT, Experiment, PIPELINE, Pipeline},
+    setups::{DAY, EXPERIMENT, Experiment, PIPELINE, Pipeline, daily},
 };
 use crate::checks::prelude::*;
 
@@ -13,23 +13,15 @@ requirement_checks! {
     "pipelines/recurring-run/refuses-bad-concurrency" => refuses_bad_concurrency, needs [&EXPERIMENT, &PIPELINE];
     "pipelines/recurring-run/refuses-bad-trigger" => refuses_bad_trigger, needs [&EXPERIMENT, &PIPELINE];
     "pipelines/recurring-run/is-deleted" => is_deleted, needs [&EXPERIMENT, &PIPELINE];
+    "pipelines/recurring-run/requires-name" => requires_name, needs [&EXPERIMENT, &PIPELINE];
+    "pipelines/recurring-run/refuses-unknown-pipeline" => refuses_unknown_pipeline, needs [&EXPERIMENT, &PIPELINE];
 }
-
-/// A day, in seconds.
-const DAY: i64 = 86_400;
 
 /// The body of a creation.
 fn asked(cx: &Cx, label: &str, mode: &str) -> Outcome<Value> {
     let experiment: Experiment = cx.setup(&EXPERIMENT)?;
     let pipeline: Pipeline = cx.setup(&PIPELINE)?;
-    Ok(json!({
-        "display_name": cx.name(label),
-        "experiment_id": experiment.id,
-        "pipeline_version_reference": {"pipeline_id": pipeline.id, "pipeline_version_id": pipeline.first},
-        "trigger": {"periodic_schedule": {"interval_second": DAY.to_string()}},
-        "max_concurrency": "2",
-        "mode": mode,
-    }))
+    Ok(daily(&pipeline, &experiment.id, &cx.name(label), mode))
 }
 
 /// Creates a recurring run and gives its id.
@@ -171,4 +163,32 @@ async fn is_deleted(cx: &Cx) -> Outcome {
         "the number of recurring runs listed by the name of the deleted one"
     );
     Ok(())
+}
+
+async fn requires_name(cx: &Cx) -> Outcome {
+    let api = Api::of(cx);
+    // The description is what finds a recurring run that has no name.
+    let mark = cx.name("nameless");
+    let named = with(&asked(cx, "named", "DISABLE")?, "description", json!(mark));
+    api.create(&RECURRING_RUNS, &named).await?;
+    let nameless = with(&named, "display_name", Value::Null);
+    let answer = api.try_create(&RECURRING_RUNS, &nameless).await?;
+    api.http
+        .refused(&answer, "a recurring run without a name")?;
+    let count = api.count(&RECURRING_RUNS, "description", &mark).await?;
+    ensure_eq!(count, 1, "the number of recurring runs of that description");
+    Ok(())
+}
+
+async fn refuses_unknown_pipeline(cx: &Cx) -> Outcome {
+    let api = Api::of(cx);
+    let good = asked(cx, "good", "DISABLE")?;
+    api.create(&RECURRING_RUNS, &good).await?;
+    let bad = with(
+        &good,
+        "pipeline_version_reference",
+        json!({"pipeline_id": "00000000-0000-4000-8000-000000000000"}),
+    );
+    let what = "a recurring run of a pipeline that does not exist";
+    refuses(cx, "no-pipeline", bad, what).await
 }

@@ -30,7 +30,7 @@ requirement_checks! {
 }
 
 /// The run ended in a state.
-fn ended(run: &Run, wanted: &str) -> Outcome {
+pub(super) fn ended(run: &Run, wanted: &str) -> Outcome {
     ensure_eq!(
         run.state(),
         wanted,
@@ -136,7 +136,7 @@ async fn keeps_state_history(cx: &Cx) -> Outcome {
 
 /// `bad` is refused and nothing is kept of it. Its accepted twin is the run of a set-up: it differs in its name, and in
 /// what is under test.
-async fn refuses(cx: &Cx, label: &str, mut bad: Value, what: &str) -> Outcome {
+pub(super) async fn refuses(cx: &Cx, label: &str, mut bad: Value, what: &str) -> Outcome {
     let api = Api::of(cx);
     let name = cx.name(label);
     bad["display_name"] = name.as_str().into();

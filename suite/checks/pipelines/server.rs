@@ -6,6 +6,7 @@ use crate::checks::prelude::*;
 requirement_checks! {
     "pipelines/server/reports-health" => reports_health;
     "pipelines/server/reports-errors" => reports_errors;
+    "pipelines/server/refuses-unknown-fields" => refuses_unknown_fields;
 }
 
 async fn reports_health(cx: &Cx) -> Outcome {
@@ -35,5 +36,19 @@ async fn reports_errors(cx: &Cx) -> Outcome {
         "the error has no `message`: {}",
         answer.summary()
     );
+    Ok(())
+}
+
+async fn refuses_unknown_fields(cx: &Cx) -> Outcome {
+    let api = Api::of(cx);
+    let name = cx.name("strict");
+    let good = json!({"display_name": cx.name("good")});
+    api.create(&EXPERIMENTS, &good).await?;
+    let bad = json!({"display_name": name, "no_such_field": "x"});
+    let answer = api.try_create(&EXPERIMENTS, &bad).await?;
+    api.http
+        .refused(&answer, "an experiment with an unknown field")?;
+    let count = api.count(&EXPERIMENTS, "name", &name).await?;
+    ensure_eq!(count, 0, "the number of experiments named `{name}`");
     Ok(())
 }

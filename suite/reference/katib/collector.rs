@@ -1,9 +1,6 @@
 //! The metrics collector: put beside the container that trains, it reads what that printed and reports it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -16,70 +13,33 @@ use super::{
         ContainerStart, Key, Operation, Program, World,
         resources::{JOBS, NAMESPACES, PODS},
     },
-    IMAGES, INJECTION_LABEL, METRICS_COLLECTORS, SUGGESTIONS, TRIAL_LABEL, TRIALS, VERSION, text,
+    IMAGES, INJECTION_LABEL, METRICS_COLLECTORS, SUGGESTIONS, TRIAL_LABEL, TRIALS, VERSION,
+    database::{Database, Measurement},
+    early_stopping, text,
 };
 
 /// Name of the sidecar for standard output and files.
 const SIDECAR: &str = "metrics-logger-and-collector";
 /// Where standard output is written for the sidecar to read.
 const LOG: &str = "/var/log/katib/metrics.log";
+/// How often a trial that may be stopped early is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How metrics are written unless a filter says otherwise.
 const FORMAT: &str = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)";
 
-/// One value of one metric.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Measurement {
-    /// When it was printed; the beginning of time where the line does not say.
-    pub(super) time: Timestamp,
-    /// The metric.
-    pub(super) name: String,
-    /// The value as it was printed, or `unavailable`.
-    pub(super) value: String,
-}
-
-/// What trials were measured at, and which of their containers have ended: what the database manager and the process
-/// table are in a cluster.
+/// Which containers that train have ended, as the collectors beside them see it in the process table: exit codes, by the
+/// uid of their pod.
 #[derive(Debug)]
-pub(super) struct Database {
-    logs: Mutex<HashMap<String, Vec<Measurement>>>,
-    /// Exit codes of the containers that train, by the uid of their pod.
-    ended: watch::Sender<HashMap<String, i64>>,
-}
+pub(super) struct Processes(watch::Sender<HashMap<String, i64>>);
 
-impl Default for Database {
+impl Default for Processes {
     fn default() -> Self {
-        Self {
-            logs: Mutex::default(),
-            ended: watch::channel(HashMap::new()).0,
-        }
-    }
-}
-
-impl Database {
-    fn logs(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Measurement>>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a trial was measured at; empty as long as nothing was reported.
-    pub(super) fn measurements(&self, trial: &str) -> Vec<Measurement> {
-        self.logs().get(trial).cloned().unwrap_or_default()
-    }
-
-    /// Forgets a trial.
-    pub(super) fn forget(&self, trial: &str) {
-        self.logs().remove(trial);
-    }
-
-    fn report(&self, trial: &str, measurements: Vec<Measurement>) {
-        self.logs()
-            .entry(trial.to_owned())
-            .or_default()
-            .extend(measurements);
+        Self(watch::channel(HashMap::new()).0)
     }
 }
 
 /// Makes the images of Katib available: the collector that works, and the servers that need only be there.
-pub(super) fn offer(world: &World, database: &Arc<Database>) {
+pub(super) fn offer(world: &World, database: &Arc<Database>, processes: &Arc<Processes>) {
     let idle: Program = Arc::new(|container: ContainerStart| {
         async move {
             container.stop.stopped().await;
@@ -88,11 +48,16 @@ pub(super) fn offer(world: &World, database: &Arc<Database>) {
         .boxed()
     });
     let servers = SUGGESTIONS.iter().map(|(_, image)| *image);
-    for image in servers.chain(["katib-controller", "katib-db-manager"]) {
+    for image in servers.chain(["katib-controller"]) {
         world.offer(&format!("{IMAGES}/{image}"), idle.clone());
     }
-    let database = database.clone();
-    let collects: Program = Arc::new(move |container| collect(container, database.clone()).boxed());
+    let manager = super::database::manager(world, database);
+    world.offer(&format!("{IMAGES}/katib-db-manager"), manager);
+    let (database, processes) = (database.clone(), processes.clone());
+    let of = world.clone();
+    let collects: Program = Arc::new(move |container| {
+        collect(of.clone(), container, database.clone(), processes.clone()).boxed()
+    });
     world.offer(&format!("{IMAGES}/{}", METRICS_COLLECTORS[0].1), collects);
 }
 
@@ -151,14 +116,18 @@ fn inject(world: &World, pod: &mut Value, trial: &Value) {
         .as_str()
         .unwrap_or_default();
     let file = &spec["metricsCollector"]["source"]["fileSystemPath"];
-    let (path, format) = match kind {
+    let (path, mut format) = match kind {
         "StdOut" => (LOG, "TEXT"),
+        "Push" if world.has_fault("katib/metrics/takes-pushed:collector") => (LOG, "TEXT"),
         "File" => (
             file["path"].as_str().unwrap_or(LOG),
             file["format"].as_str().unwrap_or("TEXT"),
         ),
         _ => return,
     };
+    if world.has_fault("katib/metrics/reads-json-file") {
+        format = "TEXT";
+    }
     let directory = path
         .rsplit_once('/')
         .map_or("/", |(directory, _)| directory);
@@ -172,10 +141,8 @@ fn inject(world: &World, pod: &mut Value, trial: &Value) {
             .as_str()
             .unwrap_or_default(),
     ];
-    if !world.has_fault("katib/trial/observes-additional-metrics") {
-        let more = objective["additionalMetricNames"].as_array();
-        metrics.extend(more.into_iter().flatten().filter_map(Value::as_str));
-    }
+    let more = objective["additionalMetricNames"].as_array();
+    metrics.extend(more.into_iter().flatten().filter_map(Value::as_str));
     let mut args = vec![
         "-t".to_owned(),
         name.to_owned(),
@@ -187,7 +154,17 @@ fn inject(world: &World, pod: &mut Value, trial: &Value) {
         format.to_owned(),
     ];
     let filters = spec["metricsCollector"]["source"]["filter"]["metricsFormat"].as_array();
-    if let Some(filters) = filters.filter(|f| !f.is_empty()) {
+    if kind == "File" && format == "TEXT" && world.has_fault("katib/metrics/reads-text-file") {
+        args.extend(["-missed".to_owned(), "1".to_owned()]);
+    }
+    if spec["earlyStoppingRules"].is_array() && !world.has_fault("katib/algorithm/stops-early") {
+        args.extend([
+            "-stop-rules".to_owned(),
+            spec["earlyStoppingRules"].to_string(),
+        ]);
+    }
+    let unfiltered = world.has_fault("katib/metrics/filters");
+    if let Some(filters) = filters.filter(|f| !f.is_empty() && !unfiltered) {
         let filters: Vec<&str> = filters.iter().filter_map(Value::as_str).collect();
         args.extend(["-f".to_owned(), filters.join(";")]);
     }
@@ -235,7 +212,7 @@ fn wrap(container: &mut Value, output: Option<&str>, directory: &str) {
 }
 
 /// Tells the collectors which of the containers that they wait for have ended.
-pub(super) fn watch(world: &World, key: &Key, database: &Database) {
+pub(super) fn watch(world: &World, key: &Key, processes: &Processes) {
     let Some(pod) = world.find(&PODS, &key.namespace, &key.name) else {
         return;
     };
@@ -254,62 +231,98 @@ pub(super) fn watch(world: &World, key: &Key, database: &Database) {
     let code = status.and_then(|s| s["state"]["terminated"]["exitCode"].as_i64());
     if let Some(code) = code {
         let uid = text(&pod, "uid").to_owned();
-        database
-            .ended
+        processes
+            .0
             .send_if_modified(|ended| ended.insert(uid, code) != Some(code));
     }
 }
 
+/// The value of an argument.
+fn option<'a>(args: &'a [String], flag: &str) -> Option<&'a str> {
+    let mut pairs = args.windows(2);
+    let pair = pairs.find(|pair| pair[0] == flag)?;
+    Some(&pair[1])
+}
+
+/// What was measured by now; none where it cannot be read.
+fn read(container: &ContainerStart) -> Result<Vec<Measurement>, &'static str> {
+    let of = |flag: &str| option(&container.args, flag);
+    let metrics: Vec<&str> = of("-m").unwrap_or_default().split(';').collect();
+    let filters: Vec<&str> = of("-f").map_or_else(|| vec![FORMAT], |f| f.split(';').collect());
+    let file = of("-path").and_then(|path| container.path(path));
+    let printed = file.and_then(|file| std::fs::read_to_string(file).ok());
+    let printed = printed.ok_or("failed to open the file")?;
+    let found = match of("-format") {
+        Some("JSON") => parse_json(&printed, &metrics),
+        _ => Some(parse_text(&printed, &metrics, &filters)),
+    };
+    let missed = of("-missed").and_then(|count| count.parse().ok());
+    let found = found.ok_or("failed to parse the json object")?;
+    Ok(found.into_iter().skip(missed.unwrap_or(0)).collect())
+}
+
+/// Returns when a trial meets one of the rules by which it is stopped.
+async fn worse(world: &World, container: &ContainerStart) {
+    let rules = option(&container.args, "-stop-rules");
+    let Some(rules) = rules.and_then(|rules| serde_json::from_str(rules).ok()) else {
+        return std::future::pending().await;
+    };
+    loop {
+        if read(container).is_ok_and(|printed| early_stopping::is_met(&rules, &printed)) {
+            return;
+        }
+        world.clock().sleep(LOOK).await;
+    }
+}
+
 /// What the collector's container does.
-async fn collect(container: ContainerStart, database: Arc<Database>) -> i32 {
+async fn collect(
+    world: World,
+    container: ContainerStart,
+    database: Arc<Database>,
+    processes: Arc<Processes>,
+) -> i32 {
     let uid = container.pod_uid.clone();
-    let mut ended = database.ended.subscribe();
+    let mut ended = processes.0.subscribe();
     let code = tokio::select! {
         () = container.stop.stopped() => return 143,
+        () = worse(&world, &container) => None,
         found = ended.wait_for(|ended| ended.contains_key(&uid)) => match found {
-            Ok(ended) => ended.get(&uid).copied().unwrap_or(1),
+            Ok(ended) => Some(ended.get(&uid).copied().unwrap_or(1)),
             Err(_) => return 143,
         },
     };
-    if code != 0 {
+    let trial = option(&container.args, "-t").unwrap_or_default();
+    if code.is_none() {
+        database.report(trial, read(&container).unwrap_or_default());
+        let stopped = early_stopping::stop(&world, &container.namespace, trial).await;
+        return i32::from(stopped.is_err());
+    }
+    if code != Some(0) {
         container
             .log
             .line("Failed to wait for worker container: the main process did not complete");
         return 1;
     }
-    let option = |flag: &str| {
-        let mut pairs = container.args.windows(2);
-        pairs
-            .find(|pair| pair[0] == flag)
-            .map(|pair| pair[1].as_str())
+    let mut found = match read(&container) {
+        Ok(found) => found,
+        Err(why) => {
+            container
+                .log
+                .line(&format!("Failed to collect logs: {why}"));
+            return 1;
+        }
     };
-    let metrics: Vec<&str> = option("-m").unwrap_or_default().split(';').collect();
-    let filters: Vec<&str> = option("-f").map_or_else(|| vec![FORMAT], |f| f.split(';').collect());
-    let file = option("-path").and_then(|path| container.path(path));
-    let Some(printed) = file.and_then(|file| std::fs::read_to_string(file).ok()) else {
-        container
-            .log
-            .line("Failed to collect logs: failed to open the file");
-        return 1;
-    };
-    let found = match option("-format") {
-        Some("JSON") => parse_json(&printed, &metrics),
-        _ => Some(parse_text(&printed, &metrics, &filters)),
-    };
-    let Some(mut found) = found else {
-        container
-            .log
-            .line("Failed to collect logs: failed to parse the json object");
-        return 1;
-    };
-    if !found.iter().any(|m| m.name == metrics[0]) {
+    let metrics = option(&container.args, "-m").unwrap_or_default();
+    let objective = metrics.split(';').next().unwrap_or_default();
+    if !found.iter().any(|m| m.name == objective) {
         found = vec![Measurement {
             time: Timestamp::UNIX_EPOCH,
-            name: metrics[0].to_owned(),
+            name: objective.to_owned(),
             value: "unavailable".to_owned(),
         }];
     }
-    database.report(option("-t").unwrap_or_default(), found);
+    database.report(trial, found);
     0
 }
 

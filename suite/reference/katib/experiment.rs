@@ -206,7 +206,8 @@ fn summarize(world: &World, experiment: &mut Value, trials: &[Value]) -> bool {
     let mut best: Option<(f64, &Value)> = None;
     let mut reached = false;
     for trial in trials {
-        let Some(value) = objective_value(trial) else {
+        let best_of_all = world.has_fault("katib/experiment/measures-by-strategy");
+        let Some(value) = objective_value(trial, best_of_all) else {
             continue;
         };
         let better = best.is_none_or(|(old, _)| {
@@ -238,7 +239,7 @@ fn summarize(world: &World, experiment: &mut Value, trials: &[Value]) -> bool {
 }
 
 /// The value of the objective's metric of a trial, by the metric's strategy.
-fn objective_value(trial: &Value) -> Option<f64> {
+fn objective_value(trial: &Value, best_of_all: bool) -> Option<f64> {
     let objective = &trial["spec"]["objective"];
     let name = &objective["objectiveMetricName"];
     let find = |list: &Value| -> Option<Value> {
@@ -249,7 +250,11 @@ fn objective_value(trial: &Value) -> Option<f64> {
     };
     let strategy = find(&objective["metricStrategies"])?;
     let metric = find(&trial["status"]["observation"]["metrics"])?;
-    let value = &metric[strategy["value"].as_str()?];
+    let strategy = match strategy["value"].as_str()? {
+        "latest" if best_of_all && objective["type"] == "maximize" => "max",
+        strategy => strategy,
+    };
+    let value = &metric[strategy];
     let value = if value == "unavailable" {
         &metric["latest"]
     } else {
@@ -262,9 +267,17 @@ fn objective_value(trial: &Value) -> Option<f64> {
 fn judge(world: &World, experiment: &mut Value, goal_reached: bool, now: &str) {
     let count = |key: &str| experiment["status"][key].as_i64().unwrap_or(0);
     let limit = |key: &str| experiment["spec"][key].as_i64();
-    let failed = count("trialsFailed") + count("trialMetricsUnavailable");
-    let completed =
-        failed + count("trialsSucceeded") + count("trialsKilled") + count("trialsEarlyStopped");
+    let unavailable = count("trialMetricsUnavailable");
+    let completed = unavailable
+        + count("trialsFailed")
+        + count("trialsSucceeded")
+        + count("trialsKilled")
+        + count("trialsEarlyStopped");
+    let failed = if world.has_fault("katib/experiment/counts-unavailable") {
+        count("trialsFailed")
+    } else {
+        count("trialsFailed") + unavailable
+    };
     let mut budget = limit("maxFailedTrialCount");
     if world.has_fault("katib/experiment/fails-over-budget") {
         budget = budget.map(|budget| budget.min(1));
@@ -439,6 +452,9 @@ fn desired_trial(world: &World, experiment: &Value, assignment: &Value) -> Resul
         if !template[key].is_null() {
             trial["spec"][key] = template[key].clone();
         }
+    }
+    if assignment["earlyStoppingRules"].is_array() {
+        trial["spec"]["earlyStoppingRules"] = assignment["earlyStoppingRules"].clone();
     }
     if world.has_fault("katib/trial/belongs-to-experiment") {
         trial["metadata"]["ownerReferences"][0]["controller"] = json!(false);

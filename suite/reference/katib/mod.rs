@@ -6,11 +6,14 @@
 
 mod collector;
 mod conditions;
+mod database;
 mod defaults;
+mod early_stopping;
 mod experiment;
 mod suggestion;
 mod template;
 mod trial;
+mod ui;
 mod validation;
 
 use std::{io, sync::Arc};
@@ -18,7 +21,7 @@ use std::{io, sync::Arc};
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
 
-use self::collector::Database;
+use self::{collector::Processes, database::Database};
 use super::{
     fault::Fault,
     kube::{
@@ -98,9 +101,10 @@ pub const FAULTS: &[Fault] = &[
         "katib/defaults/stdout-collector",
         "metrics are collected from a file by default",
     ),
-    Fault::new(
+    Fault::wide(
         "katib/defaults/file-collector",
         "the metrics file is /tmp/metrics.log by default",
+        "trials that write to the documented default are not read",
     ),
     Fault::new(
         "katib/defaults/job-conditions",
@@ -356,11 +360,11 @@ pub const FAULTS: &[Fault] = &[
     ),
     Fault::new(
         "katib/trial/observes-metrics",
-        "the first value of the objective counts as the latest one",
+        "the first value of an objective to minimize counts as the latest one",
     ),
     Fault::new(
         "katib/trial/observes-additional-metrics",
-        "additional metrics are not collected",
+        "additional metrics are not observed",
     ),
     Fault::new(
         "katib/trial/retains-job",
@@ -395,6 +399,137 @@ pub const FAULTS: &[Fault] = &[
     Fault::new(
         "katib/suggestion/stays-for-restarts",
         "the algorithm of a LongRunning experiment goes when it is done again",
+    ),
+    Fault::new(
+        "katib/suggestion/draws-integers",
+        "whole numbers are given with a half",
+    ),
+    Fault::new(
+        "katib/suggestion/draws-integers:step",
+        "the step of a range is not looked at",
+    ),
+    Fault::new(
+        "katib/suggestion/draws-from-lists",
+        "a listed value is given by its place in the list",
+    ),
+    Fault::new(
+        "katib/suggestion/draws-log-uniform",
+        "the logarithm is given in place of the value",
+    ),
+    Fault::new(
+        "katib/experiment/measures-by-strategy",
+        "a goal is compared with the best value, whatever the strategy says",
+    ),
+    Fault::new(
+        "katib/experiment/counts-unavailable",
+        "trials without metrics do not count as failures",
+    ),
+    Fault::new(
+        "katib/trial/reads-config-map",
+        "a template of a ConfigMap is used as it stands",
+    ),
+    Fault::new(
+        "katib/trial/evaluates-failure-first",
+        "success is looked for first",
+    ),
+    Fault::new(
+        "katib/metrics/reads-text-file",
+        "the first line of a file is not read",
+    ),
+    Fault::new(
+        "katib/metrics/reads-json-file",
+        "JSON is read as if it were text",
+    ),
+    Fault::new("katib/metrics/filters", "filters are not looked at"),
+    Fault::new(
+        "katib/metrics/unavailable",
+        "a trial without metrics is said to have failed",
+    ),
+    Fault::wide(
+        "katib/metrics/unavailable:succeeds",
+        "a trial without metrics succeeds",
+        "its experiment then counts a success",
+    ),
+    Fault::new(
+        "katib/metrics/takes-pushed",
+        "what is pushed is not looked at",
+    ),
+    Fault::new(
+        "katib/metrics/takes-pushed:collector",
+        "a collector stands beside trials that push",
+    ),
+    Fault::new(
+        "katib/algorithm/tpe",
+        "tpe gives values from below the range",
+    ),
+    Fault::new(
+        "katib/algorithm/multivariate-tpe",
+        "multivariate-tpe gives values from below the range",
+    ),
+    Fault::new(
+        "katib/algorithm/bayesian-optimization",
+        "bayesianoptimization gives values from below the range",
+    ),
+    Fault::new(
+        "katib/algorithm/sobol",
+        "sobol gives values from below the range",
+    ),
+    Fault::new(
+        "katib/algorithm/cmaes",
+        "cmaes gives values from below the range",
+    ),
+    Fault::new(
+        "katib/algorithm/refuses-settings",
+        "cmaes takes a single parameter",
+    ),
+    Fault::new(
+        "katib/database/serves-health",
+        "the database manager says that it does not serve",
+    ),
+    Fault::new(
+        "katib/database/keeps-order",
+        "measurements come in the order of their reports",
+    ),
+    Fault::new(
+        "katib/database/filters-by-metric",
+        "the name of the metric is not looked at",
+    ),
+    Fault::new(
+        "katib/database/filters-by-time",
+        "the end of a span of time is not in it",
+    ),
+    Fault::new(
+        "katib/database/filters-by-time:ignored",
+        "the end of a span of time is not looked at",
+    ),
+    Fault::new(
+        "katib/database/refuses-bad-times",
+        "a time that is none is no bound",
+    ),
+    Fault::new("katib/database/deletes", "nothing is deleted"),
+    Fault::new(
+        "katib/database/holds-trial-metrics",
+        "the first measurement of a trial is not given",
+    ),
+    Fault::new(
+        "katib/database/forgets-trials",
+        "the measurements of a deleted trial stay",
+    ),
+    Fault::new(
+        "katib/ui/lists-experiments",
+        "experiments that are done are not listed",
+    ),
+    Fault::new(
+        "katib/ui/keeps-strangers-out",
+        "users are answered whatever their rights",
+    ),
+    Fault::new(
+        "katib/ui/creates-experiments",
+        "an experiment that a page sends is not created",
+    ),
+    Fault::new(
+        "katib/algorithm/stops-early",
+        "rules by which trials are stopped are not looked at",
     ),
 ];
 
@@ -432,9 +567,11 @@ fn drop_key(object: &mut Value, key: &str) {
 pub fn install(world: &World) -> BoxFuture<'_, io::Result<()>> {
     async move {
         let database = Arc::new(Database::default());
+        let processes = Arc::new(Processes::default());
         types(world)?;
         objects(world).await.map_err(io::Error::other)?;
-        collector::offer(world, &database);
+        ui::install(world).await?;
+        collector::offer(world, &database, &processes);
         webhooks(world);
         collector::webhook(world);
         let watches = vec![
@@ -449,19 +586,21 @@ pub fn install(world: &World) -> BoxFuture<'_, io::Result<()>> {
             Watch::on(&SUGGESTIONS_KIND),
             Watch::owned(&DEPLOYMENTS, suggestion_kind(world)),
         ];
-        world.controller("suggestion-controller", watches, suggestion::reconcile);
+        let logs = database.clone();
+        world.controller("suggestion-controller", watches, move |world, key| {
+            suggestion::reconcile(world, key, logs.clone())
+        });
         let watches = vec![
             Watch::on(&TRIALS),
             Watch::owned(&JOBS, "Trial"),
             // A Job has its trial's name.
             Watch::on(&JOBS),
         ];
-        let logs = database.clone();
         world.controller("trial-controller", watches, move |world, key| {
-            trial::reconcile(world, key, logs.clone())
+            trial::reconcile(world, key, database.clone())
         });
         world.controller("collectors", vec![Watch::on(&PODS)], move |world, key| {
-            collector::watch(&world, &key, &database);
+            collector::watch(&world, &key, &processes);
             async { Ok(super::kube::Next::Wait) }
         });
         Ok(())
@@ -499,15 +638,28 @@ async fn objects(world: &World) -> Result<(), ApiError> {
     let image = |name: &str| format!("{IMAGES}/{name}:{VERSION}");
     for name in ["katib-controller", "katib-db-manager"] {
         let labels = json!({"katib.kubeflow.org/component": name.trim_start_matches("katib-")});
-        world
-            .apply(super::deployment(
-                NAMESPACE,
-                name,
-                &labels,
-                &json!({"name": name, "image": image(name)}),
-            ))
-            .await?;
+        let container = json!({"name": name, "image": image(name)});
+        let mut program = super::deployment(NAMESPACE, name, &labels, &container);
+        if name == "katib-db-manager" {
+            program["spec"]["replicas"] = json!(1);
+        }
+        world.apply(program).await?;
     }
+    world
+        .apply(json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": {
+                "name": "katib-db-manager", "namespace": NAMESPACE,
+                "labels": {"katib.kubeflow.org/component": "db-manager"},
+            },
+            "spec": {
+                "selector": {"katib.kubeflow.org/component": "db-manager"},
+                "ports": [{
+                    "name": "api", "port": database::PORT, "targetPort": database::PORT, "protocol": "TCP",
+                }],
+            },
+        }))
+        .await?;
     let list = |key: &str, entries: &[(&str, &str)]| -> Value {
         let entries = entries.iter();
         entries

@@ -1,5 +1,7 @@
 //! The suggestion controller, and the algorithms that it would ask over gRPC.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -9,11 +11,16 @@ use super::{
         resources::{DEPLOYMENTS, SERVICES},
     },
     EXPERIMENT_LABEL, EXPERIMENTS, IMAGES, SUGGESTIONS, SUGGESTIONS_KIND, VERSION, conditions,
-    text, write_status,
+    database::Database,
+    early_stopping, text, write_status,
 };
 
 /// One look at a suggestion.
-pub(super) async fn reconcile(world: World, key: Key) -> Result<Next, ApiError> {
+pub(super) async fn reconcile(
+    world: World,
+    key: Key,
+    database: Arc<Database>,
+) -> Result<Next, ApiError> {
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
     let Some(was) = world.find(&SUGGESTIONS_KIND, namespace, name) else {
         return Ok(Next::Wait);
@@ -33,7 +40,7 @@ pub(super) async fn reconcile(world: World, key: Key) -> Result<Next, ApiError> 
         return Ok(Next::Wait);
     }
     if conditions::is(&suggestion, "Created") {
-        advise(&world, &mut suggestion, &now).await?;
+        advise(&world, &database, &mut suggestion, &now).await?;
     } else {
         suggestion["status"] = json!({"startTime": now});
         let message = "Suggestion is created";
@@ -74,7 +81,12 @@ async fn stop_serving(world: &World, suggestion: &Value) -> Result<(), ApiError>
     Ok(())
 }
 
-async fn advise(world: &World, suggestion: &mut Value, now: &str) -> Result<(), ApiError> {
+async fn advise(
+    world: &World,
+    database: &Database,
+    suggestion: &mut Value,
+    now: &str,
+) -> Result<(), ApiError> {
     let namespace = text(suggestion, "namespace").to_owned();
     let name = service_name(suggestion);
     for object in served(world, suggestion, &name) {
@@ -112,7 +124,10 @@ async fn advise(world: &World, suggestion: &mut Value, now: &str) -> Result<(), 
     }
     let experiment = world.get(&EXPERIMENTS, &namespace, text(suggestion, "name"))?;
     if !conditions::is(suggestion, "Running") {
-        if let Err(why) = settings(&experiment) {
+        let lenient = world.has_fault("katib/algorithm/refuses-settings");
+        if let Err(why) = settings(&experiment)
+            && !lenient
+        {
             let message = format!("Validation failed: ValidateAlgorithmSettings Error: {why}");
             conditions::stop_running(suggestion, now);
             conditions::set(
@@ -135,7 +150,8 @@ async fn advise(world: &World, suggestion: &mut Value, now: &str) -> Result<(), 
             now,
         );
     }
-    answer(world, suggestion, &experiment);
+    let rules = early_stopping::rules(world, database, &experiment);
+    answer(world, suggestion, &experiment, &rules);
     Ok(())
 }
 
@@ -188,9 +204,20 @@ fn served(world: &World, suggestion: &Value, name: &str) -> Vec<Value> {
     }
 }
 
-/// What the services of `random` and `grid` know as settings.
+/// What the services of `random` and `grid` know as settings, and that of `cmaes` needs.
 fn settings(experiment: &Value) -> Result<(), String> {
     let algorithm = &experiment["spec"]["algorithm"];
+    let parameters = experiment["spec"]["parameters"].as_array();
+    let numbers = parameters.into_iter().flatten().filter(|parameter| {
+        ["double", "int"]
+            .iter()
+            .any(|kind| parameter["parameterType"] == *kind)
+    });
+    if algorithm["algorithmName"] == "cmaes" && numbers.count() < 2 {
+        return Err(
+            "CMA-ES only supports two or more dimensional continuous search space.".to_owned(),
+        );
+    }
     if !["random", "grid"]
         .iter()
         .any(|known| algorithm["algorithmName"] == *known)
@@ -220,7 +247,7 @@ fn settings(experiment: &Value) -> Result<(), String> {
 }
 
 /// Gives as many further suggestions as are asked for.
-fn answer(world: &World, suggestion: &mut Value, experiment: &Value) {
+fn answer(world: &World, suggestion: &mut Value, experiment: &Value, rules: &Value) {
     let list = suggestion["status"]["suggestions"].as_array();
     let mut list = list.cloned().unwrap_or_default();
     let asked = suggestion["spec"]["requests"].as_u64().unwrap_or(0);
@@ -241,18 +268,22 @@ fn answer(world: &World, suggestion: &mut Value, experiment: &Value) {
             let forgets = world.has_fault("katib/experiment/searches-grid");
             point(&parameters, if forgets { index / 2 } else { index })
         } else {
-            let beyond = world.has_fault("katib/experiment/stays-in-feasible-space");
-            let draw = |(at, parameter)| draw(parameter, fraction(&seed, index, at), beyond);
+            let errors = Errors::of(world, experiment);
+            let draw = |(at, parameter)| draw(parameter, fraction(&seed, index, at), errors);
             parameters.iter().enumerate().map(draw).collect()
         };
         let named = parameters.iter().zip(values);
         let assignments: Value = named
             .map(|(parameter, value)| json!({"name": parameter["name"], "value": value}))
             .collect();
-        list.push(json!({
+        let mut entry = json!({
             "name": format!("{}-{}", text(suggestion, "name"), suffix(&digest)),
             "parameterAssignments": assignments,
-        }));
+        });
+        if rules.is_array() {
+            entry["earlyStoppingRules"] = rules.clone();
+        }
+        list.push(entry);
     }
     let more = usize::from(world.has_fault("katib/suggestion/counts"));
     suggestion["status"]["suggestionCount"] = json!(list.len() + more);
@@ -287,28 +318,85 @@ fn bound(parameter: &Value, key: &str) -> Option<f64> {
     parameter["feasibleSpace"][key].as_str()?.parse().ok()
 }
 
+/// The requirement of an algorithm beside `random` and `grid`, which is the id of its fault too.
+fn requirement(algorithm: &str) -> String {
+    let slug = match algorithm {
+        "bayesianoptimization" => "bayesian-optimization",
+        other => other,
+    };
+    format!("katib/algorithm/{slug}")
+}
+
+/// What is wrong with the values that are drawn.
+#[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools)]
+struct Errors {
+    beyond: bool,
+    halves: bool,
+    stepless: bool,
+    places: bool,
+    exponents: bool,
+}
+
+impl Errors {
+    fn of(world: &World, experiment: &Value) -> Self {
+        let spec = &experiment["spec"];
+        let algorithm = spec["algorithm"]["algorithmName"].as_str();
+        let alone = spec["parameters"].as_array().is_some_and(|p| p.len() == 1);
+        Self {
+            beyond: world.has_fault(&requirement(algorithm.unwrap_or_default()))
+                || (alone && world.has_fault("katib/experiment/stays-in-feasible-space")),
+            halves: world.has_fault("katib/suggestion/draws-integers"),
+            stepless: world.has_fault("katib/suggestion/draws-integers:step"),
+            places: world.has_fault("katib/suggestion/draws-from-lists"),
+            exponents: world.has_fault("katib/suggestion/draws-log-uniform"),
+        }
+    }
+}
+
 /// Draws a value of a parameter.
-fn draw(parameter: &Value, fraction: f64, beyond: bool) -> String {
+fn draw(parameter: &Value, fraction: f64, errors: Errors) -> String {
     let steps = steps(parameter);
-    if !steps.is_empty() {
+    let stepless = errors.stepless && parameter["parameterType"] == "int";
+    if !steps.is_empty() && !stepless {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss
         )]
-        let index = (fraction * steps.len() as f64) as usize;
-        return steps[index.min(steps.len() - 1)].clone();
+        let index = ((fraction * steps.len() as f64) as usize).min(steps.len() - 1);
+        if errors.places && parameter["feasibleSpace"]["list"].is_array() {
+            return index.to_string();
+        }
+        return steps[index].clone();
     }
     let min = bound(parameter, "min").unwrap_or(0.0);
     let mut width = bound(parameter, "max").unwrap_or(1.0) - min;
-    if beyond {
+    if errors.beyond {
         width = -width;
     }
     if parameter["parameterType"] == "int" {
-        (min + (fraction * (width + 1.0)).floor()).to_string()
-    } else {
-        (min + fraction * width).to_string()
+        let whole = min + (fraction * (width + 1.0)).floor();
+        let half = if errors.halves { 0.5 } else { 0.0 };
+        // Without its step a range begins one later, so that its first value is seen to be none of the steps.
+        let first = if errors.stepless && bound(parameter, "step").is_some() {
+            min + 1.0
+        } else {
+            whole
+        };
+        return (first + half).to_string();
     }
+    if parameter["feasibleSpace"]["distribution"] == "logUniform" && min > 0.0 {
+        let (low, high) = (min.ln(), (min + width).ln());
+        let exponent = low + fraction * (high - low);
+        let value = if errors.exponents {
+            exponent
+        } else {
+            exponent.exp()
+        };
+        return value.to_string();
+    }
+    (min + fraction * width).to_string()
 }
 
 /// The values of a parameter that has a list or a step; empty for one that has any value of a range.
@@ -349,7 +437,7 @@ fn point(parameters: &[Value], index: usize) -> Vec<String> {
         .map(|parameter| {
             let steps = steps(parameter);
             if steps.is_empty() {
-                return draw(parameter, 0.5, false);
+                return draw(parameter, 0.5, Errors::default());
             }
             let value = steps[rest % steps.len()].clone();
             rest /= steps.len();
@@ -376,10 +464,10 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for index in 0..100 {
             let fraction = fraction("uid", index, 0);
-            let value: f64 = draw(&double, fraction, false).parse().unwrap();
+            let value: f64 = draw(&double, fraction, Errors::default()).parse().unwrap();
             assert!((0.01..=0.05).contains(&value), "{value}");
-            seen.insert(draw(&int, fraction, false));
-            seen.insert(draw(&list, fraction, false));
+            seen.insert(draw(&int, fraction, Errors::default()));
+            seen.insert(draw(&list, fraction, Errors::default()));
         }
         let seen: Vec<String> = seen.into_iter().collect();
         assert_eq!(seen, ["1", "2", "3", "a", "b"]);

@@ -99,7 +99,10 @@ pub(super) fn run_spec(
         .flatten()
         .filter_map(|a| Some((a["name"].as_str()?, a["value"].as_str()?)))
         .collect();
-    let parameters = experiment["spec"]["trialTemplate"]["trialParameters"].as_array();
+    let spec = &experiment["spec"]["trialTemplate"];
+    let inline = spec["trialSpec"].is_object();
+    let untouched = !inline && world.has_fault("katib/trial/reads-config-map");
+    let parameters = spec["trialParameters"].as_array().filter(|_| !untouched);
     for parameter in parameters.into_iter().flatten() {
         let of = |key: &str| parameter[key].as_str().unwrap_or_default();
         let (name, reference) = (of("name"), of("reference"));
@@ -119,7 +122,7 @@ pub(super) fn run_spec(
             value = "";
         }
         let rewritten =
-            world.has_fault("katib/trial/substitutes-parameters") && value.contains('.');
+            inline && world.has_fault("katib/trial/substitutes-parameters") && value.contains('.');
         let value = format!("{value}{}", if rewritten { "0" } else { "" });
         text = text.replace(&placeholder(name), &value);
     }

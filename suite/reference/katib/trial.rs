@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     super::kube::{ApiError, DeleteOptions, Key, Next, Propagation, World, owner},
-    TRIALS,
-    collector::{Database, Measurement},
-    conditions, drop_key, write_status,
+    TRIALS, conditions,
+    database::{Database, Measurement},
+    drop_key, write_status,
 };
 
 /// The finalizer by which the measurements of a trial go with it.
@@ -35,7 +35,9 @@ pub(super) async fn reconcile(
         return Ok(Next::Wait);
     };
     if !was["metadata"]["deletionTimestamp"].is_null() {
-        database.forget(name);
+        if !world.has_fault("katib/database/forgets-trials") {
+            database.forget(name);
+        }
         world
             .remove_finalizer(&TRIALS, namespace, name, FINALIZER)
             .await?;
@@ -93,7 +95,8 @@ async fn run(
     if is_completed(trial) {
         return Ok(Next::Wait);
     }
-    let Some(status) = job_status(trial, &job) else {
+    let success_first = world.has_fault("katib/trial/evaluates-failure-first");
+    let Some(status) = job_status(trial, &job, success_first) else {
         if !conditions::is(trial, "Running") {
             conditions::set(
                 trial,
@@ -118,15 +121,18 @@ async fn run(
         return Ok(Next::Wait);
     }
     let name = trial["metadata"]["name"].as_str().unwrap_or_default();
-    let logs = database.measurements(name);
+    let mut logs = database.measurements(name);
+    let push = trial["spec"]["metricsCollector"]["collector"]["kind"] == "Push";
+    if push && world.has_fault("katib/metrics/takes-pushed") {
+        logs.clear();
+    }
     if !logs.is_empty() {
         trial["status"]["observation"] = observation(world, &trial["spec"]["objective"], &logs);
     }
-    let push = trial["spec"]["metricsCollector"]["collector"]["kind"] == "Push";
     if logs.is_empty() && !push {
         return Ok(Next::After(AGAIN));
     }
-    if is_observed(trial) {
+    if is_observed(trial) || world.has_fault("katib/metrics/unavailable:succeeds") {
         end(
             trial,
             "Succeeded",
@@ -147,14 +153,12 @@ async fn run(
         }
     } else {
         let message = "Metrics are not available";
-        end(
-            trial,
-            "MetricsUnavailable",
-            "MetricsUnavailable",
-            message,
-            &status,
-            now,
-        );
+        let reason = if world.has_fault("katib/metrics/unavailable") {
+            "TrialFailed"
+        } else {
+            "MetricsUnavailable"
+        };
+        end(trial, "MetricsUnavailable", reason, message, &status, now);
     }
     Ok(Next::Wait)
 }
@@ -214,14 +218,19 @@ async fn job(world: &World, trial: &Value) -> Result<Option<Value>, ApiError> {
 }
 
 /// How a job ended, by the trial's conditions; none while it runs. Failure is looked for first.
-fn job_status(trial: &Value, job: &Value) -> Option<JobStatus> {
+fn job_status(trial: &Value, job: &Value, success_first: bool) -> Option<JobStatus> {
     let found = |key: &str| {
         let path = trial["spec"][key].as_str()?;
         conditions::matched(job, path)
     };
-    let failure = found("failureCondition");
+    let success = || found("successCondition");
+    let failure = if success_first && success().is_some() {
+        None
+    } else {
+        found("failureCondition")
+    };
     let succeeded = failure.is_none();
-    let condition = failure.or_else(|| found("successCondition"))?;
+    let condition = failure.or_else(success)?;
     let of = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
     Some(JobStatus {
         succeeded,
@@ -243,15 +252,18 @@ fn is_observed(trial: &Value) -> bool {
 /// Minimum, maximum and latest of each metric that has a strategy.
 fn observation(world: &World, objective: &Value, logs: &[Measurement]) -> Value {
     let strategies = objective["metricStrategies"].as_array();
+    let alone = world.has_fault("katib/trial/observes-additional-metrics");
     let metrics: Vec<Value> = strategies
         .into_iter()
         .flatten()
         .filter_map(|strategy| strategy["name"].as_str())
+        .filter(|name| !alone || objective["objectiveMetricName"] == *name)
         .map(|name| {
             let mut metric = extremes(name, logs);
             let first = logs.iter().find(|log| log.name == name);
             if let Some(first) = first
                 && objective["objectiveMetricName"] == name
+                && objective["type"] == "minimize"
                 && world.has_fault("katib/trial/observes-metrics")
             {
                 metric["latest"] = json!(first.value);
@@ -327,12 +339,12 @@ mod tests {
             json!({"status": {"conditions": list}})
         };
         assert!(
-            !job_status(&trial, &job(&["Complete", "Failed"]))
+            !job_status(&trial, &job(&["Complete", "Failed"]), false)
                 .unwrap()
                 .succeeded
         );
-        let done = job_status(&trial, &job(&["Complete"])).unwrap();
+        let done = job_status(&trial, &job(&["Complete"]), false).unwrap();
         assert!(done.succeeded && done.reason == "Why");
-        assert!(job_status(&trial, &job(&[])).is_none());
+        assert!(job_status(&trial, &job(&[]), false).is_none());
     }
 }

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{GRAPHS, MODE, MODE_STANDARD, RUNTIMES, SERVICES, array, merge_over, text};
+use super::scaling::SCALING_RULES;
+use super::{
+    GRAPHS, MODE, MODE_STANDARD, RUNTIMES, SERVICES, TRAINED_MODELS, array, merge_over, text,
+};
 use crate::reference::kube::{AdmissionRequest, Denied, Faults, Operation, World};
 
 const WRITES: [Operation; 2] = [Operation::Create, Operation::Update];
@@ -39,21 +42,36 @@ pub(super) fn install(world: &World) {
         async move { done }
     });
     validating(world, &SERVICES, "inferenceservice", SERVICE_RULES);
+    validating(world, &SERVICES, "inferenceservice", STORAGE_RULES);
+    validating(world, &SERVICES, "inferenceservice", SCALING_RULES);
+    validating(world, &TRAINED_MODELS, "trainedmodel", MODEL_RULES);
     validating(world, &GRAPHS, "inferencegraph", GRAPH_RULES);
+    if world.has_fault("kserve/admission/accepts-keda-and-none") {
+        world.validating(&SERVICES, &WRITES, |request| async move {
+            match autoscaler(&request) {
+                Some(class @ ("keda" | "none")) => denied(
+                    "inferenceservice",
+                    &format!("[{class}] is not a supported autoscaler class type"),
+                ),
+                _ => Ok(()),
+            }
+        });
+    }
     let faults = world.faults().clone();
     let runtimes = world.clone();
     world.validating(&RUNTIMES, &WRITES, move |request| {
-        let refused = if faults.has("kserve/runtime/refuses-equal-priority") {
-            None
-        } else {
-            equal_priority(&runtimes, &request)
-        };
+        let refused = two_priorities(&runtimes, &request)
+            .filter(|_| !faults.has("kserve/runtime/refuses-two-priorities"))
+            .or_else(|| {
+                equal_priority(&runtimes, &request)
+                    .filter(|_| !faults.has("kserve/runtime/refuses-equal-priority"))
+            });
         async move { refused.map_or(Ok(()), |message| denied("servingruntime", &message)) }
     });
 }
 
 /// A rule: the fault that switches it off, and what is said of an object that breaks it.
-type Rule = (&'static str, fn(&AdmissionRequest) -> Option<String>);
+pub(super) type Rule = (&'static str, fn(&AdmissionRequest) -> Option<String>);
 
 fn validating(
     world: &World,
@@ -150,16 +168,19 @@ fn defaulted(mut object: Value, faults: &Faults) -> Value {
         let model = predictor["model"].take();
         predictor["model"] = merge_over(&blank, &model);
     }
-    for component in ["predictor", "transformer", "explainer"] {
-        if let Some(component) = object["spec"].get_mut(component) {
-            default_container(component, faults);
+    let all = !faults.has("kserve/defaults/names-every-component");
+    for name in ["predictor", "transformer", "explainer"] {
+        if let Some(component) = object["spec"].get_mut(name)
+            && (all || name == "predictor")
+        {
+            default_container(component, name == "predictor", faults);
         }
     }
     object
 }
 
 /// Names the first container of a component and gives it resources.
-fn default_container(component: &mut Value, faults: &Faults) {
+fn default_container(component: &mut Value, is_predictor: bool, faults: &Faults) {
     let containers = component.get_mut("containers");
     let Some(containers) = containers.and_then(Value::as_array_mut) else {
         return;
@@ -169,7 +190,7 @@ fn default_container(component: &mut Value, faults: &Faults) {
         return;
     };
     if (sole || text(&container["name"]).is_empty())
-        && !faults.has("kserve/defaults/names-the-container")
+        && !(is_predictor && faults.has("kserve/defaults/names-the-container"))
     {
         container["name"] = json!("kserve-container");
     }
@@ -179,7 +200,7 @@ fn default_container(component: &mut Value, faults: &Faults) {
     let given = container["resources"].take();
     let usual = json!({"cpu": "1", "memory": "2Gi"});
     let usual = json!({"limits": usual, "requests": usual});
-    container["resources"] = if faults.has("kserve/defaults/fills-resources") {
+    container["resources"] = if is_predictor && faults.has("kserve/defaults/fills-resources") {
         if given.is_null() { json!({}) } else { given }
     } else if faults.has("kserve/defaults/keeps-given-resources") {
         usual
@@ -305,22 +326,22 @@ const SERVICE_RULES: &[Rule] = &[
 ];
 
 /// The autoscaler class that is asked for.
-fn autoscaler(request: &AdmissionRequest) -> Option<&str> {
+pub(super) fn autoscaler(request: &AdmissionRequest) -> Option<&str> {
     request.object["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"].as_str()
 }
 
 /// Only where the annotation is the very word `Standard` are the rules of the HPA those that are asked.
-fn under_hpa(request: &AdmissionRequest) -> Option<()> {
+pub(super) fn under_hpa(request: &AdmissionRequest) -> Option<()> {
     let standard = request.object["metadata"]["annotations"][MODE] == MODE_STANDARD;
     (standard && autoscaler(request) == Some("hpa")).then_some(())
 }
 
-fn number(value: &Value) -> Option<i64> {
+pub(super) fn number(value: &Value) -> Option<i64> {
     value.as_i64()
 }
 
 /// What a rule says of the first component that breaks it.
-fn each_component(
+pub(super) fn each_component(
     request: &AdmissionRequest,
     rule: impl Fn(&Value) -> Option<String>,
 ) -> Option<String> {
@@ -373,7 +394,84 @@ fn is_name(name: &str) -> bool {
     name.starts_with(lower) && !name.ends_with('-') && name.chars().all(inner)
 }
 
+/// Of a model and its workers.
+const STORAGE_RULES: &[Rule] = &[
+    ("kserve/admission/refuses-model-name", |request| {
+        let name = text(&request.object["spec"]["predictor"]["model"]["name"]);
+        (!name.is_empty())
+            .then(|| "the 'name' field is not allowed in standard predictor".to_owned())
+    }),
+    ("kserve/admission/refuses-two-storage-sources", |request| {
+        let predictor = &request.object["spec"]["predictor"];
+        (predictor["model"]["storageUri"].is_string() && predictor["storageUris"].is_array())
+            .then(|| "storageUri and storageUris cannot be set at once".to_owned())
+    }),
+    ("kserve/admission/refuses-unsafe-mount-paths", |request| {
+        let paths: Vec<&str> = array(&request.object["spec"]["predictor"]["storageUris"])
+            .map(|uri| uri["mountPath"].as_str().unwrap_or("/mnt/models"))
+            .collect();
+        let unsafe_path =
+            |path: &&str| *path == "/" || !path.starts_with('/') || path.contains("..");
+        if let Some(path) = paths.iter().copied().find(|path| unsafe_path(path)) {
+            return Some(format!("storage path must be absolute: {path}"));
+        }
+        let top = |path: &str| path.split('/').nth(1).unwrap_or_default().to_owned();
+        let tops: std::collections::BTreeSet<String> = paths.iter().map(|path| top(path)).collect();
+        (tops.len() > 1).then(|| {
+            format!("storage paths must have a common parent directory. Current paths: {paths:?} have no common parent beyond root")
+        })
+    }),
+    (
+        "kserve/admission/refuses-incomplete-log-storage",
+        |request| {
+            each_component(request, |c| {
+                let storage = &c["logger"]["storage"];
+                (storage.is_object()
+                    && ["path", "parameters", "key"]
+                        .iter()
+                        .any(|key| storage[*key].is_null()))
+                .then(|| "logger storage requires path, parameters and key".to_owned())
+            })
+        },
+    ),
+    ("kserve/admission/refuses-bad-workers", |request| {
+        let workers = &request.object["spec"]["predictor"]["workerSpec"];
+        if !workers.is_object() {
+            return None;
+        }
+        let small = |key: &str| number(&workers[key]).is_some_and(|size| size < 1);
+        if array(&workers["containers"]).count() > 1 {
+            Some("setting multiple containers in workerSpec is not allowed".to_owned())
+        } else if small("pipelineParallelSize") || small("tensorParallelSize") {
+            Some("the sizes of workerSpec cannot be less than 1".to_owned())
+        } else {
+            (autoscaler(request) != Some("none"))
+                .then(|| "the autoscaler of workers must be none".to_owned())
+        }
+    }),
+];
+
+/// Of a trained model.
+const MODEL_RULES: &[Rule] = &[
+    ("kserve/trained-model/refuses-bad-names", |request| {
+        let name = text(&request.object["metadata"]["name"]);
+        name.contains('.')
+            .then(|| format!("the Trained Model \"{name}\" is invalid"))
+    }),
+    ("kserve/trained-model/refuses-unknown-storage", |request| {
+        let uri = text(&request.object["spec"]["model"]["storageUri"]);
+        let known = ["s3://", "gs://", "https://", "http://"];
+        (!known.iter().any(|scheme| uri.starts_with(scheme))).then(|| {
+            format!("the Trained Model storageUri field is invalid. (the storage uri given is \"{uri}\")")
+        })
+    }),
+];
+
 const GRAPH_RULES: &[Rule] = &[
+    ("kserve/graph/refuses-bad-names", |request| {
+        let name = text(&request.object["metadata"]["name"]);
+        (!is_name(name)).then(|| format!("the InferenceGraph \"{name}\" is invalid"))
+    }),
     ("kserve/graph/refuses-no-root", |request| {
         request.object["spec"]["nodes"]["root"].is_null().then(|| {
             "root node not found, InferenceGraph needs a node with name 'root' as the root node of the graph".to_owned()
@@ -484,6 +582,30 @@ fn equal_priority(world: &World, request: &AdmissionRequest) -> Option<String> {
                  under the namespace {}",
                 request.namespace
             ));
+        }
+    }
+    None
+}
+
+/// What is said of a runtime that gives one format two priorities. Nobody looks where the namespace has no runtime.
+fn two_priorities(world: &World, request: &AdmissionRequest) -> Option<String> {
+    let new = &request.object["spec"];
+    if new["disabled"] == true || world.list(&RUNTIMES, Some(&request.namespace)).is_empty() {
+        return None;
+    }
+    let mut known: Vec<(&Value, &Value)> = Vec::new();
+    for format in array(&new["supportedModelFormats"]).filter(|f| f["autoSelect"] == true) {
+        let (name, priority) = (&format["name"], &format["priority"]);
+        match known.iter().find(|(known, _)| *known == name) {
+            Some((_, other)) if *other != priority && !other.is_null() && !priority.is_null() => {
+                return Some(format!(
+                    "different priorities assigned for the model format {} under the servingruntime {}",
+                    text(name),
+                    text(&request.object["metadata"]["name"])
+                ));
+            }
+            Some(_) => {}
+            None => known.push((name, priority)),
         }
     }
     None

@@ -1,26 +1,35 @@
 //! `KServe` 0.16 in the mode without Knative: webhooks, serving runtimes, and the controller that makes Deployments,
-//! Services, autoscalers and Ingresses of InferenceServices. Transformers, explainers, graphs and trained models are
-//! admitted and stored, and nothing is made of them.
+//! Services, autoscalers and Ingresses of InferenceServices, with what stands before and beside them, and routers of
+//! inference graphs. Trained models are admitted and stored, and nothing is made of them.
 
 mod admission;
+mod agent;
+mod components;
 mod controller;
+mod faults;
+mod graph;
 mod runtimes;
+mod scaling;
+mod webhook;
 
 use std::{io, sync::LazyLock};
 
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::{Value, json};
 
-use super::{
-    Fault,
-    kube::{Crd, Resource, World},
-};
+pub(super) use faults::FAULTS;
+
+use super::kube::{Crd, Resource, World};
 
 const GROUP: &str = "serving.kserve.io";
 const SERVICES: Resource = Resource::new(GROUP, "inferenceservices");
 const RUNTIMES: Resource = Resource::new(GROUP, "servingruntimes");
 const CLUSTER_RUNTIMES: Resource = Resource::new(GROUP, "clusterservingruntimes");
 const GRAPHS: Resource = Resource::new(GROUP, "inferencegraphs");
+const TRAINED_MODELS: Resource = Resource::new(GROUP, "trainedmodels");
+
+/// The label by which all that belongs to a service is found.
+const SERVICE_LABEL: &str = "serving.kserve.io/inferenceservice";
 
 /// The annotation that says how a service is deployed, and the word for the only mode that is deployed here.
 const MODE: &str = "serving.kserve.io/deploymentMode";
@@ -30,213 +39,6 @@ const MODE_STANDARD: &str = "Standard";
 const NAMESPACE: &str = "kubeflow";
 /// The controller's image, whose tag tells the version.
 const IMAGE: &str = "docker.io/kserve/kserve-controller:v0.16.0";
-
-/// What this part of the reference can do wrong.
-pub(super) const FAULTS: &[Fault] = &[
-    Fault::new(
-        "kserve/api/serves-inferenceservices",
-        "inferenceservices have no status subresource",
-    ),
-    Fault::new(
-        "kserve/api/serves-runtimes-and-graphs",
-        "trained models are not served",
-    ),
-    Fault::new(
-        "kserve/api/refuses-wrong-types",
-        "a number of replicas may be a word",
-    ),
-    Fault::new(
-        "kserve/defaults/moves-framework-to-model",
-        "the storage URI of a framework is lost",
-    ),
-    Fault::new(
-        "kserve/defaults/gives-native-frameworks-protocol-v2",
-        "no framework is given a protocol",
-    ),
-    Fault::new(
-        "kserve/defaults/names-the-container",
-        "containers keep their names",
-    ),
-    Fault::new(
-        "kserve/defaults/fills-resources",
-        "containers get no resources",
-    ),
-    Fault::new(
-        "kserve/defaults/keeps-given-resources",
-        "all containers get the usual resources",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-bad-names",
-        "names are not checked",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-no-predictor",
-        "a predictor may run nothing",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-two-predictors",
-        "a predictor may be two",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-min-above-max",
-        "replicas are not compared",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-negative-replicas",
-        "replicas may be negative",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-negative-concurrency",
-        "concurrency may be negative",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-unknown-logger-mode",
-        "a logger's mode may be any word",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-unknown-autoscaler",
-        "an autoscaler's class may be any word",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-hpa-on-request-metrics",
-        "the HPA's metric is not checked",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-cpu-target-out-of-range",
-        "the HPA's target is not checked",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-unknown-protocol",
-        "a container's protocol is not checked",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-empty-transformer",
-        "a transformer may run nothing",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-empty-explainer",
-        "an explainer may run nothing",
-    ),
-    Fault::new(
-        "kserve/admission/refuses-storage-in-collocated-transformer",
-        "a transformer beside the predictor may have storage",
-    ),
-    Fault::new("kserve/graph/refuses-no-root", "a graph needs no root"),
-    Fault::new(
-        "kserve/graph/refuses-incomplete-weights",
-        "weights are not added up",
-    ),
-    Fault::new(
-        "kserve/graph/refuses-unclear-targets",
-        "a step's targets are not counted",
-    ),
-    Fault::new(
-        "kserve/graph/refuses-repeated-step-names",
-        "steps may share a name",
-    ),
-    Fault::new(
-        "kserve/runtime/refuses-equal-priority",
-        "runtimes may share a priority",
-    ),
-    Fault::new(
-        "kserve/runtime/is-selected-by-format",
-        "only runtimes with a priority are selected",
-    ),
-    Fault::new(
-        "kserve/runtime/prefers-higher-priority",
-        "the lowest priority wins",
-    ),
-    Fault::new(
-        "kserve/runtime/is-not-selected-without-auto-select",
-        "every runtime of a format is selected",
-    ),
-    Fault::new(
-        "kserve/runtime/is-used-when-named",
-        "a named runtime must allow its selection",
-    ),
-    Fault::new(
-        "kserve/runtime/takes-fields-of-the-model",
-        "the runtime's container is run as it is",
-    ),
-    Fault::new("kserve/runtime/fills-placeholders", "placeholders stay"),
-    Fault::new(
-        "kserve/runtime/reports-unsupported-format",
-        "a format without runtime is reported as a failed load",
-    ),
-    Fault::new(
-        "kserve/runtime/reports-unknown-runtime",
-        "an unknown runtime is reported as a failed load",
-    ),
-    Fault::new(
-        "kserve/runtime/reports-disabled-runtime",
-        "a disabled runtime is reported as a failed load",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/becomes-ready",
-        "a ready service has no condition PredictorReady",
-    ),
-    Fault::wide(
-        "kserve/inferenceservice/becomes-ready:never",
-        "no service is ever ready",
-        "some other checks wait for a ready service of their own",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/reports-its-address",
-        "a ready service has no URL",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/records-its-mode",
-        "the mode is recorded by its old word",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/answers-predictions",
-        "the predictor's Service has another port",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/answers-predictions:target",
-        "the predictor's Service leads to a port on which nothing listens",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/owns-its-workload",
-        "the Deployment names no controller",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/marks-its-pods",
-        "the predictor's annotations do not reach its pods",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/refuses-another-mode",
-        "the mode may be changed",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/leaves-scaling-to-others",
-        "every service gets an autoscaler",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/runs-the-minimum-of-replicas",
-        "one replica is enough for all",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/rolls-out-changes",
-        "a Deployment stays as it was made",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/is-not-ready-while-it-crashes",
-        "a predictor that crashed counts as ready",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/stops-when-annotated",
-        "the annotation is ignored",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/starts-again",
-        "a stopped service stays stopped",
-    ),
-    Fault::new(
-        "kserve/inferenceservice/is-deleted-with-its-workload",
-        "the predictor's Service outlives its owner",
-    ),
-];
 
 /// Puts `KServe` into a world.
 pub(super) fn install(world: &World) -> BoxFuture<'_, io::Result<()>> {
@@ -249,7 +51,10 @@ pub(super) fn install(world: &World) -> BoxFuture<'_, io::Result<()>> {
             }
         }
         admission::install(world);
+        webhook::install(world);
         controller::install(world);
+        graph::install(world);
+        agent::offer(world);
         Ok(())
     }
     .boxed()
@@ -387,6 +192,23 @@ fn installation() -> Vec<Value> {
             "inferencegraph",
             webhook("inferencegraph", "inferencegraphs", "v1alpha1", "validator"),
         ),
+        configuration(
+            "ValidatingWebhookConfiguration",
+            "trainedmodel",
+            webhook("trainedmodel", "trainedmodels", "v1alpha1", "validator"),
+        ),
+        json!({
+            "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "ClusterServingRuntime",
+            "metadata": {"name": "kserve-sklearnserver"},
+            "spec": {
+                "supportedModelFormats": [{"name": "sklearn", "version": "1", "autoSelect": true, "priority": 1}],
+                "protocolVersions": ["v1", "v2"],
+                "containers": [{
+                    "name": "kserve-container", "image": "kserve/sklearnserver:v0.16.0",
+                    "args": ["--model_name={{.Name}}", "--model_dir=/mnt/models", "--http_port=8080"],
+                }],
+            },
+        }),
         super::deployment(
             NAMESPACE,
             "kserve-controller-manager",

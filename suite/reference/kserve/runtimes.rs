@@ -41,7 +41,9 @@ pub(super) fn of(world: &World, namespace: &str, model: &Value) -> Result<Found,
                 "Specified runtime is disabled",
             ));
         }
-        if !speaks(&found.spec, model["protocolVersion"].as_str()) {
+        if !speaks(&found.spec, model["protocolVersion"].as_str())
+            && !faults.has("kserve/runtime/reports-unsupported-protocol")
+        {
             return Err((
                 "NoSupportingRuntime",
                 "Specified runtime does not support specified protocol version",
@@ -65,13 +67,24 @@ pub(super) fn of(world: &World, namespace: &str, model: &Value) -> Result<Found,
             .and_then(|f| f["priority"].as_i64())
     };
     let mut candidates: Vec<Found> = all()
-        .filter(|r| r.spec["disabled"] != true && r.spec["multiModel"] != true)
-        .filter(|r| supports(&r.spec, model, any))
         .filter(|r| {
-            speaks(
-                &r.spec,
-                Some(model["protocolVersion"].as_str().unwrap_or("v1")),
-            )
+            let disabled = r.spec["disabled"] == true;
+            (!disabled || faults.has("kserve/runtime/is-not-selected-when-disabled"))
+                && r.spec["multiModel"] != true
+        })
+        .filter(|r| {
+            let mut model = model.clone();
+            if faults.has("kserve/runtime/is-selected-for-its-version") {
+                model["modelFormat"]["version"] = Value::Null;
+            }
+            supports(&r.spec, &model, any)
+        })
+        .filter(|r| {
+            faults.has("kserve/runtime/is-selected-for-its-protocol")
+                || speaks(
+                    &r.spec,
+                    Some(model["protocolVersion"].as_str().unwrap_or("v1")),
+                )
         })
         .filter(|r| !only_ranked || priority(r).is_some())
         .collect();
@@ -79,7 +92,8 @@ pub(super) fn of(world: &World, namespace: &str, model: &Value) -> Result<Found,
     let up = faults.has("kserve/runtime/prefers-higher-priority");
     candidates.sort_by_key(|r| {
         let rank = priority(r).unwrap_or(i64::MIN);
-        (r.cluster, if up { rank } else { rank.saturating_neg() })
+        let last = r.cluster != faults.has("kserve/runtime/precedes-cluster-runtimes");
+        (last, if up { rank } else { rank.saturating_neg() })
     });
     candidates.into_iter().next().ok_or((
         reason(faults, "unsupported-format", "NoSupportingRuntime"),
@@ -119,7 +133,7 @@ pub(super) fn pod_spec(runtime: &Found, service: &Value, faults: &Faults) -> Val
         "volumes",
         "imagePullSecrets",
     ] {
-        if !runtime.spec[key].is_null() {
+        if !runtime.spec[key].is_null() && !faults.has("kserve/runtime/brings-its-pod-settings") {
             spec[key] = runtime.spec[key].clone();
         }
     }

@@ -122,7 +122,9 @@ pub(super) fn serve(world: &World, listener: TcpListener) {
         let world = task_world;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => connection(&world, stream),
+                // What is dropped, the client sees close.
+                Ok((stream, _)) if !world.is_away() => connection(&world, stream),
+                Ok(_) => {}
                 Err(error) => {
                     // Out of file descriptors, most likely: others must end first.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -139,21 +141,30 @@ fn connection(world: &World, stream: TcpStream) {
     let task_world = world.clone();
     world.spawn(async move {
         let world = task_world;
+        let served = world.clone();
         let service = service_fn(move |request| {
-            let world = world.clone();
-            async move { Ok::<_, Infallible>(answer(world, request).await) }
+            let world = served.clone();
+            async move {
+                match world.weather() {
+                    None => Ok(answer(world, request).await),
+                    Some(weather) => weather.answer(world.clone(), request).await,
+                }
+            }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        if let Err(error) = connection.await {
-            tracing::trace!(%error, "a connection broke");
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::trace!(%error, "a connection broke");
+            },
+            () = world.cut_off() => {}
         }
     });
 }
 
-async fn answer(world: World, raw: http::Request<Incoming>) -> Response {
+pub(super) async fn answer(world: World, raw: http::Request<Incoming>) -> Response {
     match handle(&world, raw).await {
         Ok(response) => response,
         Err(error) => failure(&error),

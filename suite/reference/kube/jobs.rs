@@ -35,6 +35,38 @@ fn phase(pod: &Value, wanted: &str) -> bool {
     pod["status"]["phase"] == wanted
 }
 
+/// Names the part of an indexed Job that a pod makes.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+
+/// The part of an indexed Job that a pod makes.
+fn index(pod: &Value) -> Option<u64> {
+    pod["metadata"]["annotations"][INDEX].as_str()?.parse().ok()
+}
+
+/// Tells a pod which part of an indexed Job it makes.
+fn set_index(pod: &mut Value, job: &str, index: u64) {
+    pod["metadata"]["generateName"] = json!(format!("{job}-{index}-"));
+    pod["spec"]["hostname"] = json!(format!("{job}-{index}"));
+    for map in ["labels", "annotations"] {
+        if !pod["metadata"][map].is_object() {
+            pod["metadata"][map] = json!({});
+        }
+        pod["metadata"][map][INDEX] = json!(index.to_string());
+    }
+    for container in pod["spec"]["containers"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        if !container["env"].is_array() {
+            container["env"] = json!([]);
+        }
+        if let Some(env) = container["env"].as_array_mut() {
+            env.push(json!({"name": "JOB_COMPLETION_INDEX", "value": index.to_string()}));
+        }
+    }
+}
+
 /// How often the containers of a pod were restarted.
 fn restarts(pod: &Value) -> u64 {
     let statuses = pod["status"]["containerStatuses"].as_array();
@@ -64,7 +96,20 @@ async fn job(world: &World, key: &Key) -> Result<Next, ApiError> {
         number("backoffLimit", 6),
     );
     let pods = controlled(world, &PODS, &job);
-    let succeeded = pods.iter().filter(|pod| phase(pod, "Succeeded")).count() as u64;
+    let indexed = spec["completionMode"] == "Indexed";
+    let succeeded = if indexed {
+        // Each index counts once.
+        let mut done: Vec<u64> = pods
+            .iter()
+            .filter(|pod| phase(pod, "Succeeded"))
+            .filter_map(|pod| index(pod))
+            .collect();
+        done.sort_unstable();
+        done.dedup();
+        done.len() as u64
+    } else {
+        pods.iter().filter(|pod| phase(pod, "Succeeded")).count() as u64
+    };
     let failed: Vec<&Arc<Value>> = pods.iter().filter(|pod| phase(pod, "Failed")).collect();
     let mut active: Vec<Arc<Value>> = pods.iter().filter(|pod| is_active(pod)).cloned().collect();
     let suspended = spec["suspend"] == true;
@@ -165,6 +210,17 @@ async fn job(world: &World, key: &Key) -> Result<Next, ApiError> {
             for _ in active.len() as u64..wanted {
                 let mut pod = pod_of(&job);
                 pod["metadata"]["generateName"] = json!(format!("{}-", key.name));
+                if indexed {
+                    let taken = pods
+                        .iter()
+                        .chain(&active)
+                        .filter(|pod| !phase(pod, "Failed"));
+                    let taken: Vec<u64> = taken.filter_map(|pod| index(pod)).collect();
+                    let Some(next) = (0..completions).find(|index| !taken.contains(index)) else {
+                        break;
+                    };
+                    set_index(&mut pod, &key.name, next);
+                }
                 active.push(create_pod(world, &job, pod, "job-controller").await?);
             }
         }

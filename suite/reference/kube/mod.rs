@@ -59,6 +59,7 @@ mod admission;
 mod auth;
 mod bootstrap;
 mod builtin;
+mod chaos;
 mod client;
 mod controller;
 mod delete;
@@ -100,6 +101,7 @@ mod tests;
 
 pub use admission::{AdmissionRequest, Denied, Operation};
 pub use auth::{Action, User};
+pub use chaos::{Chaos, Trouble};
 pub use client::{condition, is_owned_by, owner, reference, set_condition};
 pub use controller::{Next, Watch};
 pub use delete::{DeleteOptions, Propagation};

@@ -61,7 +61,7 @@ pub(super) fn prepare(world: &World, pod: &Value) -> Result<Mounts, String> {
     let failed = |error: std::io::Error| format!("MountVolume.SetUp failed: {error}");
     let key = Key::of(pod);
     let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-    let mut mounts = Mounts::default();
+    let mut found = Vec::new();
     for (index, volume) in pod["spec"]["volumes"]
         .as_array()
         .into_iter()
@@ -81,8 +81,13 @@ pub(super) fn prepare(world: &World, pod: &Value) -> Result<Mounts, String> {
         } else {
             root.join("pods").join(uid).join(index.to_string())
         };
+        found.push((name, path, files(world, pod, volume)?));
+    }
+    // Nothing is written before all is there: a pod may wait for a volume for as long as it lives.
+    let mut mounts = Mounts::default();
+    for (name, path, files) in found {
         std::fs::create_dir_all(&path).map_err(failed)?;
-        for (file, bytes) in files(world, pod, volume)? {
+        for (file, bytes) in files {
             let Some(file) = inside(&path, &file) else {
                 continue;
             };

@@ -87,13 +87,17 @@ pub(super) fn answer(
         })
         .collect();
     let upgrade = hyper::upgrade::on(&mut request.raw);
+    let forwarding = world.clone();
     world.spawn(async move {
         match upgrade.await {
             Ok(upgraded) => {
                 let socket =
                     WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None)
                         .await;
-                run(socket, targets).await;
+                tokio::select! {
+                    () = run(socket, targets) => {}
+                    () = forwarding.cut_off() => {}
+                }
             }
             Err(error) => tracing::debug!(%error, "a port-forward was not upgraded"),
         }

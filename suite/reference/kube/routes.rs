@@ -277,6 +277,7 @@ pub(super) fn options(request: &Request) -> Result<WriteOptions, ApiError> {
         unknown_fields,
         admission: true,
         manager: manager.to_owned(),
+        uid: None,
     })
 }
 

@@ -24,10 +24,12 @@ pub trait Runtime: Send + Sync {
     fn offer(&self, repository: &str, program: Program) {
         drop((repository.len(), program));
     }
+
+    /// Forgets the images that were added: their world ends, and their programs may hold it.
+    fn forget(&self) {}
 }
 
-/// What the containers of an image do that is no workload: a component's sidecars and servers. It must not hold a
-/// world, which holds the runtime.
+/// What the containers of an image do that is no workload: a component's sidecars and servers.
 pub type Program = Arc<dyn Fn(ContainerStart) -> Running + Send + Sync>;
 
 /// A running container: a future of its exit code.

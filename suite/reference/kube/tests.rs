@@ -1329,6 +1329,27 @@ async fn a_hundred_worlds_live_at_once() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patches_at_once_all_count() {
+    let world = std::sync::Arc::new(world().await);
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "default", "name": "m"}});
+    world.create(map).await.expect("is created");
+    let patches = (0..200).map(|index| {
+        let world = std::sync::Arc::clone(&world);
+        tokio::spawn(async move {
+            let patch = json!({"data": {format!("k{index}"): "1"}});
+            let maps = resources::CONFIG_MAPS;
+            world.patch_merge(&maps, "default", "m", patch).await
+        })
+    });
+    for patched in futures::future::join_all(patches).await {
+        patched.expect("ends").expect("is patched");
+    }
+    let map = world.find(&resources::CONFIG_MAPS, "default", "m");
+    let map = map.expect("is there");
+    assert_eq!(map["data"].as_object().map(serde_json::Map::len), Some(200));
+}
+
 #[tokio::test]
 async fn writes_are_fast() {
     let world = world().await;

@@ -39,6 +39,8 @@ pub struct WriteOptions {
     pub admission: bool,
     /// The field manager.
     pub manager: String,
+    /// The uid of what is new, for whoever keeps it elsewhere, too; none for any.
+    pub uid: Option<String>,
 }
 
 impl Default for WriteOptions {
@@ -49,6 +51,7 @@ impl Default for WriteOptions {
             unknown_fields: UnknownFields::Ignore,
             admission: true,
             manager: "reference".to_owned(),
+            uid: None,
         }
     }
 }
@@ -151,7 +154,8 @@ impl World {
                 json!(format!("{prefix}{}", self.ids().suffix())),
             );
         }
-        metadata.insert("uid".to_owned(), json!(self.ids().uid()));
+        let uid = options.uid.clone().unwrap_or_else(|| self.ids().uid());
+        metadata.insert("uid".to_owned(), json!(uid));
         metadata.insert("creationTimestamp".to_owned(), json!(self.stamp()));
         if builtin::has_generation(kind) {
             metadata.insert("generation".to_owned(), json!(1));
@@ -243,8 +247,7 @@ impl World {
             } else {
                 change(&shown)?
             };
-            let (mut object, mut warnings, pinned) =
-                self.take_in(target, wanted, &current, options)?;
+            let (mut object, mut warnings) = self.take_in(target, wanted, &current, options)?;
             let mut request = AdmissionRequest {
                 operation: Operation::Update,
                 resource: kind.resource.clone(),
@@ -302,21 +305,21 @@ impl World {
             match result {
                 Ok(object) => return Ok(answer(&object, warnings)),
                 Err(Refused::Missing) => return Err(ApiError::not_found(&kind.resource, name)),
-                Err(_) if pinned => return Err(ApiError::conflict(&kind.resource, name)),
+                // Whoever names a version learns of the conflict when what was changed is read again.
                 Err(_) => {}
             }
         }
         Err(ApiError::conflict(&kind.resource, name))
     }
 
-    /// Reads a changed object: returns it decoded, with warnings and whether it names the version that it changes.
+    /// Reads a changed object: returns it decoded, with warnings.
     fn take_in(
         &self,
         target: &Target,
         mut object: Value,
         current: &Arc<Value>,
         options: &WriteOptions,
-    ) -> Result<(Value, Vec<String>, bool), ApiError> {
+    ) -> Result<(Value, Vec<String>), ApiError> {
         let kind = &target.kind;
         let name = &target.key.name;
         let warnings = decode(target, &mut object, options.unknown_fields)?;
@@ -328,11 +331,12 @@ impl World {
                 "the name of the object ({other}) does not match the name on the URL ({name})"
             )));
         }
-        let pinned = match metadata.get("resourceVersion").and_then(Value::as_str) {
-            Some("") | None => false,
-            Some(version) if version == current["metadata"]["resourceVersion"] => true,
-            Some(_) => return Err(ApiError::conflict(&kind.resource, name)),
-        };
+        if let Some(version) = metadata.get("resourceVersion").and_then(Value::as_str)
+            && !version.is_empty()
+            && version != current["metadata"]["resourceVersion"]
+        {
+            return Err(ApiError::conflict(&kind.resource, name));
+        }
         if let Some(uid) = metadata.get("uid").and_then(Value::as_str)
             && !uid.is_empty()
             && uid != current["metadata"]["uid"]
@@ -347,7 +351,7 @@ impl World {
         if !kind.custom {
             builtin::default(kind, &mut object, || self.next_address());
         }
-        Ok((object, warnings, pinned))
+        Ok((object, warnings))
     }
 
     /// Prunes and defaults again what a hook has touched.

@@ -120,9 +120,17 @@ pub(super) async fn create_pod(
     pod: Value,
     component: &str,
 ) -> Result<Arc<Value>, ApiError> {
+    // The controller of StatefulSets, which alone names its pods itself, has words of its own.
+    let named = (parent["kind"] == "StatefulSet").then(|| {
+        let name = |object: &Value| Key::of(object).name;
+        format!("create Pod {} in StatefulSet {}", name(&pod), name(parent))
+    });
     match world.create(pod).await {
         Ok(pod) => {
-            let message = format!("Created pod: {}", Key::of(&pod).name);
+            let message = match &named {
+                Some(doing) => format!("{doing} successful"),
+                None => format!("Created pod: {}", Key::of(&pod).name),
+            };
             world
                 .event(parent, "Normal", "SuccessfulCreate", &message, component)
                 .await;
@@ -130,7 +138,10 @@ pub(super) async fn create_pod(
         }
         Err(error) => {
             if !error.is_already_exists() {
-                let message = format!("Error creating: {error}");
+                let message = match &named {
+                    Some(doing) => format!("{doing} failed error: {error}"),
+                    None => format!("Error creating: {error}"),
+                };
                 world
                     .event(parent, "Warning", "FailedCreate", &message, component)
                     .await;

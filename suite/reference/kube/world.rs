@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::admission::{AdmissionRequest, Denied, Hooks, Operation};
 use super::auth::{API_AUDIENCE, Grant, Tokens, User};
+use super::chaos::{Chaos, Weather};
 use super::controller::{self, Next, Watch};
 use super::http::TOKEN_PATH;
 use super::ids::Ids;
@@ -69,6 +70,10 @@ pub struct WorldOptions {
     pub listen: SocketAddr,
     /// The version that the server claims, for example `v1.34.4`.
     pub version: String,
+    /// The header by which the gateway says who asks, and what stands in it before the name.
+    pub identity: (String, String),
+    /// What troubles the API server and the way to it; nothing when absent.
+    pub chaos: Option<Chaos>,
 }
 
 impl Default for WorldOptions {
@@ -80,6 +85,8 @@ impl Default for WorldOptions {
             crash_back_off: Duration::from_secs(10),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             version: "v1.34.4".to_owned(),
+            identity: ("kubeflow-userid".to_owned(), String::new()),
+            chaos: None,
         }
     }
 }
@@ -94,6 +101,7 @@ impl fmt::Debug for WorldOptions {
 
 struct Core {
     options: WorldOptions,
+    weather: Option<Weather>,
     address: SocketAddr,
     store: Arc<Store>,
     registry: Registry,
@@ -184,6 +192,7 @@ impl World {
                 applied: Mutex::new(HashMap::new()),
                 directory: Mutex::new(None),
                 store,
+                weather: options.chaos.map(Weather::new),
                 options,
             }),
             owner: true,
@@ -210,8 +219,11 @@ impl World {
     pub fn shutdown(&self) {
         self.core.stopper.stop();
         self.core.store.close();
-        // The hooks may hold worlds: without this, a world would hold itself for ever.
+        // These may hold worlds: without this, a world would hold itself for ever.
         self.core.hooks.clear();
+        if let Some(runtime) = &self.core.options.runtime {
+            runtime.forget();
+        }
     }
 
     /// Where the API server listens, for example `http://127.0.0.1:34567`.
@@ -243,6 +255,28 @@ impl World {
              namespace: default\ncurrent-context: reference\n",
             self.url()
         )
+    }
+
+    /// How many requests were struck by its chaos.
+    pub fn struck(&self) -> u32 {
+        self.weather().map_or(0, Weather::struck)
+    }
+
+    pub(super) fn weather(&self) -> Option<&Weather> {
+        self.core.weather.as_ref()
+    }
+
+    /// Whether the API server takes no connections.
+    pub(super) fn is_away(&self) -> bool {
+        self.weather().is_some_and(Weather::is_away)
+    }
+
+    /// Waits until every connection breaks; for ever where nothing troubles the world.
+    pub(super) async fn cut_off(&self) {
+        match self.weather() {
+            Some(weather) => weather.broken().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The world's clock.
@@ -320,6 +354,11 @@ impl World {
             .add_validating(resource, "", operations, run);
     }
 
+    /// Whether a kind is served.
+    pub fn serves(&self, resource: &Resource) -> bool {
+        self.registry().get(resource).is_some()
+    }
+
     /// Installs a CRD without admission: its objects can be created at once. Cheap, as the schema is shared.
     pub fn install(&self, crd: &Crd) {
         self.core.store.preload(&CRDS, crd.object.clone());
@@ -343,6 +382,12 @@ impl World {
     /// [`super::PodNetwork::resolve`].
     pub fn resolve(&self, namespace: &str, host: &str, port: u16) -> Option<SocketAddr> {
         self.core.network.resolve(namespace, host, port)
+    }
+
+    /// The header by which the gateway says who asks, and what stands in it before the name.
+    pub fn identity(&self) -> (&str, &str) {
+        let (header, prefix) = &self.core.options.identity;
+        (header, prefix)
     }
 
     /// Makes a bearer token of any user, for example of a person in a test. It never expires.
@@ -451,7 +496,7 @@ impl World {
 
     /// To see whether a world is still in memory.
     #[cfg(test)]
-    pub(super) fn downgrade(&self) -> std::sync::Weak<impl Sized + use<>> {
+    pub(crate) fn downgrade(&self) -> std::sync::Weak<impl Sized + use<>> {
         Arc::downgrade(&self.core)
     }
 
@@ -557,7 +602,7 @@ impl World {
             &CONFIG_MAPS,
             json!({
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"},
-                "data": {"ca.crt": ""},
+                "data": {"ca.crt": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"},
             }),
         );
     }

@@ -1,14 +1,16 @@
 //! The gateway's services: experiments, pipelines, versions, runs, recurring runs.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use super::{
-    Server, engine,
+    Server,
+    auth::Caller,
+    engine,
     list::{self, Asked, Row},
     message,
-    model::{Experiment, Pipeline, RecurringRun, Run, Version},
+    model::{Experiment, Pipeline, Run, Version},
     refusal::{Refusal, code},
     template,
 };
@@ -17,6 +19,8 @@ use crate::workload;
 /// A request to the gateway, taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Call {
+    /// Who asks.
+    pub(super) caller: Caller,
     /// The method.
     pub(super) method: String,
     /// The path below `/apis/v2beta1/`, without a verb.
@@ -30,7 +34,8 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn pair(&self, key: &str) -> &str {
+    /// A value of the query; empty where it is absent.
+    pub(super) fn pair(&self, key: &str) -> &str {
         self.query
             .get(key)
             .and_then(Value::as_str)
@@ -38,14 +43,17 @@ impl Call {
     }
 }
 
-type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, Refusal>;
 
+/// The most tags of one object.
+const MOST_TAGS: usize = 20;
 /// The longest names.
 const LONGEST_NAME: usize = 128;
 
 impl Server {
     /// Answers a request to the gateway.
     pub(super) fn call(self: &Arc<Self>, call: &Call) -> Answer {
+        self.admit(call)?;
         let segments: Vec<&str> = call.segments.iter().map(String::as_str).collect();
         match (
             call.method.as_str(),
@@ -119,18 +127,23 @@ impl Server {
     /// The answer to health checks.
     pub(super) fn health(&self) -> Value {
         let multi_user = if self.broken("server/reports-health") {
-            json!("false")
+            json!(self.multi_user.to_string())
         } else {
-            json!(false)
+            json!(self.multi_user)
         };
-        json!({"commit_sha": "unknown", "tag_name": "2.17.0", "multi_user": multi_user, "pipeline_store": "database"})
+        json!({"commit_sha": "unknown", "tag_name": "2.17.0", "multi_user": multi_user, "pipeline_store": "kubernetes"})
     }
 
     // Experiments.
 
     fn create_experiment(&self, call: &Call) -> Answer {
-        let asked = message::decode(&call.body, message::EXPERIMENT)?;
+        let asked = if self.broken("server/refuses-unknown-fields") {
+            message::decode_known(&call.body, message::EXPERIMENT)?
+        } else {
+            message::decode(&call.body, message::EXPERIMENT)?
+        };
         let text = |key: &str| text(&asked, key);
+        let namespace = self.named(text("namespace"));
         let mut name = text("display_name");
         let converting = |refusal: Refusal| {
             refusal
@@ -150,7 +163,11 @@ impl Server {
             return Err(converting(Refusal::invalid(said)));
         }
         self.with(|db| {
-            let taken = db.experiments.values().any(|e| e.name == name);
+            let everywhere = self.broken("access/names-are-per-namespace");
+            let taken = db
+                .experiments
+                .values()
+                .any(|e| e.name == name && (everywhere || e.namespace == namespace));
             if taken && !self.broken("experiment/refuses-duplicate-name") {
                 return Err(Refusal::exists(format!(
                     "Failed to create a new experiment. The name {name} already exists. Please specify a new name"
@@ -160,6 +177,7 @@ impl Server {
             let experiment = Experiment {
                 id: self.uid(),
                 name,
+                namespace,
                 description: text("description"),
                 created: self.now(),
                 ..Experiment::default()
@@ -172,8 +190,15 @@ impl Server {
 
     fn list_experiments(&self, call: &Call) -> Answer {
         let asked = asked(call)?;
-        self.with(|db| list::page(db.experiments.values(), &asked, &self.faults()))
-            .map_err(|refusal| refusal.within("Failed to create list options"))
+        let namespace = call.pair("namespace");
+        self.with(|db| {
+            let experiments = db
+                .experiments
+                .values()
+                .filter(|e| self.is_within(&e.namespace, namespace));
+            list::page(experiments, &asked, &self.faults())
+        })
+        .map_err(|refusal| refusal.within("Failed to create list options"))
     }
 
     fn get_experiment(&self, id: &str) -> Answer {
@@ -202,6 +227,9 @@ impl Server {
                     said_as: None,
                 });
             }
+            if self.broken("experiment/leaves-its-runs") {
+                db.runs.retain(|_, run| run.experiment != id);
+            }
             if !self.broken("experiment/is-deleted") {
                 db.experiments.remove(id);
             }
@@ -216,16 +244,26 @@ impl Server {
             if let Some(experiment) = db.experiments.get_mut(id) {
                 experiment.archived = archived;
             }
-            if archived && !self.broken("experiment/archives-its-runs") {
-                let runs = db.runs.values_mut().filter(|run| run.experiment == id);
-                runs.for_each(|run| run.archived = true);
-                for recurring in db
-                    .recurring_runs
-                    .values_mut()
-                    .filter(|r| r.experiment == id)
-                {
-                    recurring.enabled = false;
-                    recurring.updated = now;
+            let recurs = db.recurring_runs.values().any(|r| r.experiment == id);
+            let runs = if archived {
+                recurs || !self.broken("experiment/archives-its-runs")
+            } else {
+                self.broken("experiment/is-restored-alone")
+            };
+            let recurring = if archived {
+                !self.broken("experiment/disables-recurring-runs")
+            } else {
+                self.broken("experiment/is-restored-alone:recurring")
+            };
+            for run in db.runs.values_mut().filter(|run| run.experiment == id) {
+                if runs {
+                    run.archived = archived;
+                }
+            }
+            for recurring_run in db.recurring_runs.values_mut() {
+                if recurring && recurring_run.experiment == id {
+                    recurring_run.enabled = !archived;
+                    recurring_run.updated = now;
                 }
             }
         });
@@ -247,21 +285,32 @@ impl Server {
             name,
             display_name,
             description: text("description"),
-            tags: asked
-                .get("tags")
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default(),
+            namespace: self.named(text("namespace")),
+            tags: self.tags(&asked)?.unwrap_or_default(),
             ..Pipeline::default()
         };
         let id = self
             .add_pipeline(pipeline)
             .map_err(|refusal| refusal.within("Failed to create a pipeline due to server error"))?;
+        let plain = text("name").is_empty() && !text("description").is_empty();
+        if plain && self.broken("pipeline/is-created-empty") {
+            self.add_version(Version {
+                pipeline: id.clone(),
+                name: "first".to_owned(),
+                ..Version::default()
+            })?;
+        }
         self.get_pipeline(&id)
     }
 
     /// Keeps a pipeline and gives its id.
-    pub(super) fn add_pipeline(&self, pipeline: Pipeline) -> Result<String, Refusal> {
+    pub(super) fn add_pipeline(&self, mut pipeline: Pipeline) -> Result<String, Refusal> {
+        if pipeline.name.is_empty() && self.broken("pipeline/requires-name") {
+            pipeline.name = format!("unnamed-{}", self.uid());
+        }
+        if self.broken("pipeline/keeps-display-name") {
+            pipeline.name.clone_from(&pipeline.display_name);
+        }
         if pipeline.name.is_empty() {
             return Err(Refusal::invalid("name is required"));
         }
@@ -286,8 +335,18 @@ impl Server {
     }
 
     fn list_pipelines(&self, call: &Call) -> Answer {
-        let asked = asked(call)?;
-        self.with(|db| list::page(db.pipelines.values(), &asked, &self.faults())).map_err(|refusal| {
+        let mut asked = asked(call)?;
+        let tags = self.tag_filters(&mut asked)?;
+        let namespace = call.pair("namespace");
+        self.with(|db| {
+            // Without a namespace these are the shared ones.
+            let pipelines = db
+                .pipelines
+                .values()
+                .filter(|p| (!self.multi_user || p.namespace == namespace) && has(&p.tags, &tags));
+            list::page(pipelines, &asked, &self.faults())
+        })
+        .map_err(|refusal| {
             refusal.within(&format!(
                 "Failed to list pipelines due invalid list options: pageToken: {}, pageSize: {}, sortBy: {}, filter: {}",
                 asked.token, asked.size, asked.order, asked.filter
@@ -297,14 +356,20 @@ impl Server {
 
     /// A pipeline as it is read.
     pub(super) fn get_pipeline(&self, id: &str) -> Answer {
-        let found = self.with(|db| db.pipelines.get(id).map(Row::json));
+        let (found, versions) = self.with(|db| {
+            let versions = db.versions.values().filter(|v| v.pipeline == id).count();
+            (db.pipelines.get(id).map(Row::json), versions)
+        });
         let mut pipeline = found.ok_or_else(|| {
             Refusal::not_found("Pipeline", id)
                 .within(&format!("Failed to get a pipeline with id {id}"))
                 .within(&format!("Failed to get a pipeline {id}. Check error stack"))
         })?;
-        if self.broken("pipeline/is-uploaded") {
+        if versions > 1 && self.broken("pipeline/is-uploaded") {
             forget(&mut pipeline, "description");
+        }
+        if self.broken("access/shows-namespace") {
+            forget(&mut pipeline, "namespace");
         }
         Ok(pipeline)
     }
@@ -331,9 +396,20 @@ impl Server {
 
     fn patch_pipeline(&self, id: &str, call: &Call) -> Answer {
         let asked = message::decode(&call.body, message::PIPELINE)?;
+        let tags = self.tags(&asked)?;
         self.with(|db| {
             if let Some(pipeline) = db.pipelines.get_mut(id) {
-                change(&asked, &mut pipeline.display_name, &mut pipeline.tags);
+                if self.broken("pipeline/is-renamed") {
+                    pipeline.description = text(&asked, "description");
+                }
+                let adds = self.broken("pipeline/keeps-tags");
+                change(
+                    &asked,
+                    &mut pipeline.display_name,
+                    &mut pipeline.tags,
+                    tags,
+                    adds,
+                );
             }
         });
         self.get_pipeline(id)
@@ -348,6 +424,7 @@ impl Server {
                     .within(&task));
             }
             let version = db.versions.values().find(|version| version.pipeline == id);
+            let cascade = cascade && !self.broken("pipeline/is-deleted-with-versions");
             if let Some(version) = version
                 && !cascade
                 && !self.broken("pipeline/is-not-deleted-with-versions")
@@ -358,7 +435,9 @@ impl Server {
                 );
                 return Err(Refusal::invalid(said).within(&task));
             }
-            db.versions.retain(|_, version| version.pipeline != id);
+            if !self.broken("pipeline/is-deleted-with-versions:orphan") {
+                db.versions.retain(|_, version| version.pipeline != id);
+            }
             db.pipelines.remove(id);
             Ok(json!({}))
         })
@@ -403,7 +482,8 @@ impl Server {
     }
 
     fn list_versions(&self, pipeline: &str, call: &Call) -> Answer {
-        let asked = asked(call)?;
+        let mut asked = asked(call)?;
+        let tags = self.tag_filters(&mut asked)?;
         self.with(|db| {
             if !db.pipelines.contains_key(pipeline) {
                 return Err(Refusal::not_found("Pipeline", pipeline)
@@ -414,7 +494,10 @@ impl Server {
                     ))
                     .within(&format!("Failed to list pipeline versions for pipeline {pipeline}")));
             }
-            let versions = db.versions.values().filter(|version| version.pipeline == pipeline);
+            let versions = db
+                .versions
+                .values()
+                .filter(|version| version.pipeline == pipeline && has(&version.tags, &tags));
             list::page(versions, &asked, &self.faults())
                 .map_err(|refusal| refusal.within("Failed to list pipeline versions due to invalid list options"))
         })
@@ -422,29 +505,41 @@ impl Server {
 
     /// A version as it is read; its pipeline's id is not looked at.
     pub(super) fn get_version(&self, id: &str) -> Answer {
-        let found = self.with(|db| db.versions.get(id).map(Row::json));
+        let (found, is_further) = self.with(|db| {
+            let found = db.versions.get(id);
+            let is_further = found.is_some_and(|found| {
+                let mut versions = db.versions.values();
+                versions.any(|v| v.pipeline == found.pipeline && v.id != found.id)
+            });
+            (found.map(Row::json), is_further)
+        });
         let mut version = found.ok_or_else(|| {
             Refusal::not_found("PipelineVersion", id)
                 .within(&format!("Failed to get a pipeline version with id {id}"))
                 .within(&format!("Failed to get a pipeline version {id}"))
         })?;
-        if self.broken("pipeline/keeps-what-was-uploaded")
-            && let Some(flag) =
-                version.pointer_mut("/pipeline_spec/root/inputDefinitions/parameters/flag")
-        {
-            forget(flag, "defaultValue");
-        }
-        if self.broken("version/is-added") {
+        if is_further && self.broken("version/is-added") {
             version["display_name"] = version["pipeline_version_id"].clone();
         }
         Ok(version)
     }
 
     fn patch_version(&self, id: &str, call: &Call) -> Answer {
-        let asked = message::decode(&call.body, message::VERSION)?;
+        let mut asked = message::decode(&call.body, message::VERSION)?;
+        let tags = self.tags(&asked)?;
+        if self.broken("version/is-renamed") {
+            asked.shift_remove("display_name");
+        }
         self.with(|db| {
             if let Some(version) = db.versions.get_mut(id) {
-                change(&asked, &mut version.display_name, &mut version.tags);
+                let adds = self.broken("version/keeps-tags");
+                change(
+                    &asked,
+                    &mut version.display_name,
+                    &mut version.tags,
+                    tags,
+                    adds,
+                );
             }
         });
         self.get_version(id)
@@ -466,10 +561,118 @@ impl Server {
         })
     }
 
+    // Tags.
+
+    /// The tags that a message gives, if it does.
+    fn tags(&self, asked: &Map<String, Value>) -> Result<Option<Map<String, Value>>, Refusal> {
+        let Some(tags) = asked.get("tags").and_then(Value::as_object) else {
+            return Ok(None);
+        };
+        if tags.len() > MOST_TAGS && !self.broken("pipeline/refuses-too-many-tags") {
+            return Err(Refusal::invalid(format!(
+                "number of tags ({}) exceeds maximum of {MOST_TAGS} per entity",
+                tags.len()
+            )));
+        }
+        for (key, value) in tags {
+            if key.is_empty() {
+                return Err(Refusal::invalid("tag key cannot be empty"));
+            }
+            if key.contains('.') {
+                let said = format!("tag key {key:?} must not contain '.' character");
+                return Err(Refusal::invalid(said));
+            }
+            if !value.is_string() {
+                let said = format!("invalid value for string field value: {value}");
+                return Err(Refusal::gateway(code::INVALID_ARGUMENT, said));
+            }
+        }
+        Ok(Some(tags.clone()))
+    }
+
+    /// Takes the predicates on tags out of a filter.
+    fn tag_filters(&self, asked: &mut Asked) -> Result<Vec<(String, Value)>, Refusal> {
+        let mut filter: Value = serde_json::from_str(&asked.filter).unwrap_or_default();
+        let Some(predicates) = filter["predicates"].as_array_mut() else {
+            return Ok(Vec::new());
+        };
+        let mut tags = Vec::new();
+        let mut rest = Vec::new();
+        for predicate in std::mem::take(predicates) {
+            let key = predicate["key"].as_str().unwrap_or_default();
+            let Some(key) = key.strip_prefix("tags.") else {
+                rest.push(predicate);
+                continue;
+            };
+            if predicate["operation"] != "EQUALS" {
+                return Err(Refusal::invalid(format!(
+                    "only EQUALS operation is supported for tag filtering, got {} for key \"tags.{key}\"",
+                    predicate["operation"].as_str().unwrap_or_default()
+                )));
+            }
+            let value = ["string_value", "stringValue"].map(|key| predicate[key].clone());
+            let value = value.into_iter().find(Value::is_string).unwrap_or_default();
+            if !self.broken("pipeline/is-found-by-tag") {
+                tags.push((key.to_owned(), value));
+            }
+        }
+        if rest.is_empty() {
+            asked.filter.clear();
+        } else {
+            *predicates = rest;
+            asked.filter = filter.to_string();
+        }
+        Ok(tags)
+    }
+
+    // Where things belong.
+
+    /// The namespace that a request names: it counts where there are many users.
+    fn named(&self, namespace: String) -> String {
+        if self.multi_user {
+            namespace
+        } else {
+            String::new()
+        }
+    }
+
+    /// Whether something of a namespace is in the list of another; in all lists where there is one user, and of those
+    /// that name none.
+    pub(super) fn is_within(&self, namespace: &str, asked: &str) -> bool {
+        !self.multi_user || asked.is_empty() || namespace == asked
+    }
+
+    /// Where the runs of an experiment are executed.
+    pub(super) fn namespace_of_experiment(&self, experiment: &str) -> String {
+        if !self.multi_user {
+            return super::NAMESPACE.to_owned();
+        }
+        self.with(|db| {
+            let experiment = db.experiments.get(experiment);
+            experiment.map(|e| e.namespace.clone()).unwrap_or_default()
+        })
+    }
+
+    /// The service account of a run: the one asked for, or the default one.
+    pub(super) fn account(&self, asked: String) -> String {
+        let default = if self.multi_user {
+            "default-editor"
+        } else {
+            "pipeline-runner"
+        };
+        Some(asked)
+            .filter(|account| !account.is_empty() && !self.broken("run/keeps-service-account"))
+            .unwrap_or_else(|| default.to_owned())
+    }
+
     // Runs.
 
     fn create_run(self: &Arc<Self>, call: &Call) -> Answer {
-        let asked = message::decode(&call.body, message::RUN)?;
+        let asked = if self.broken("run/refuses-two-pipelines") {
+            message::decode_any(&call.body, message::RUN)?
+        } else {
+            message::decode(&call.body, message::RUN)?
+        };
         let text = |key: &str| text(&asked, key);
         let mut name = text("display_name");
         if name.is_empty() && self.broken("run/requires-name") {
@@ -508,9 +711,16 @@ impl Server {
                 )
             },
         )?;
+        if let Some(pipeline) = source
+            .get("pipeline_version_reference")
+            .and_then(|of| of["pipeline_id"].as_str())
+        {
+            self.admit_pipeline(&call.caller, pipeline)?;
+        }
         let now = self.now();
         let run = Run {
             id: self.uid(),
+            namespace: self.namespace_of_experiment(&experiment),
             experiment,
             name,
             description: text("description"),
@@ -520,9 +730,7 @@ impl Server {
             source,
             spec,
             runtime_config: asked.get("runtime_config").cloned().unwrap_or_default(),
-            service_account: Some(text("service_account"))
-                .filter(|a| !a.is_empty())
-                .unwrap_or_else(|| "pipeline-runner".to_owned()),
+            service_account: self.account(text("service_account")),
             ..Run::default()
         };
         let answer = run.json();
@@ -531,10 +739,12 @@ impl Server {
     }
 
     /// Keeps a run and executes it.
-    fn start(self: &Arc<Self>, run: Run) {
+    pub(super) fn start(self: &Arc<Self>, run: Run) {
         let id = run.id.clone();
         self.with(|db| {
-            if let Some(experiment) = db.experiments.get_mut(&run.experiment) {
+            if let Some(experiment) = db.experiments.get_mut(&run.experiment)
+                && !self.broken("experiment/knows-its-last-run")
+            {
                 experiment.last_run = run.created;
             }
             db.runs.insert(id.clone(), run);
@@ -550,8 +760,11 @@ impl Server {
     }
 
     /// The experiment of an id, or the default one.
-    fn experiment_of(&self, id: &str) -> Result<String, Refusal> {
+    pub(super) fn experiment_of(&self, id: &str) -> Result<String, Refusal> {
         self.with(|db| {
+            if id.is_empty() && self.broken("run/belongs-to-experiment") {
+                return Ok(String::new());
+            }
             if id.is_empty() {
                 let default = db
                     .experiments
@@ -569,7 +782,10 @@ impl Server {
     }
 
     /// Where the pipeline of a run comes from, as it is shown, and the pipeline.
-    fn source(&self, asked: &Map<String, Value>) -> Result<(Map<String, Value>, Value), Refusal> {
+    pub(super) fn source(
+        &self,
+        asked: &Map<String, Value>,
+    ) -> Result<(Map<String, Value>, Value), Refusal> {
         if let Some(spec) = asked.get("pipeline_spec") {
             if let Err(why) = template::validate(template::pipeline(spec)) {
                 return Err(Refusal::gateway(
@@ -595,6 +811,9 @@ impl Server {
         }
         let pipeline = reference["pipeline_id"].as_str().unwrap_or_default();
         if version.is_empty() && pipeline.is_empty() {
+            if self.broken("run/refuses-no-pipeline") {
+                return Ok((Map::new(), Value::Null));
+            }
             return Err(Refusal::invalid(
                 "Failed to fetch a template with an empty pipeline spec manifest",
             ));
@@ -609,7 +828,12 @@ impl Server {
         let found = self.with(|db| {
             let latest = |pipeline: &str| {
                 let versions = db.versions.values().filter(|v| v.pipeline == pipeline);
-                versions.max_by_key(|v| (v.created, v.id.clone())).cloned()
+                let by_age = |v: &&Version| (v.created, v.id.clone());
+                if self.broken("run/takes-latest-version") {
+                    versions.min_by_key(by_age).cloned()
+                } else {
+                    versions.max_by_key(by_age).cloned()
+                }
             };
             if !version.is_empty() {
                 let task = format!("Failed to get a pipeline version with id {version}");
@@ -625,18 +849,33 @@ impl Server {
                     }
                     found => found,
                 };
-                return found.ok_or_else(|| {
+                let found = found.ok_or_else(|| {
                     let refusal = Refusal::not_found("PipelineVersion", &version).within(&task);
                     fetching(refusal, &format!("pipeline version {version}"))
-                });
+                })?;
+                let is_of = pipeline.is_empty() || found.pipeline == pipeline;
+                if !is_of && !self.broken("run/refuses-version-of-other-pipeline") {
+                    let refusal = Refusal::invalid(format!(
+                        "Pipeline version {version} belongs to pipeline {} (not {pipeline})",
+                        found.pipeline
+                    ));
+                    return Err(refusal.within(
+                        "Failed to fetch a template due to error retrieving pipeline version",
+                    ));
+                }
+                return Ok(found);
             }
             if !db.pipelines.contains_key(pipeline) {
-                if self.broken("run/refuses-unknown-pipeline") {
+                let recurs = asked.contains_key("trigger");
+                if !recurs && self.broken("run/refuses-unknown-pipeline") {
                     return Ok(Version::default());
                 }
                 let refusal = Refusal::not_found("Pipeline", pipeline)
                     .within("Failed to get the latest pipeline version as pipeline was not found");
                 return Err(fetching(refusal, &format!("pipeline {pipeline}")));
+            }
+            if self.broken("run/refuses-pipeline-without-versions") {
+                return Ok(latest(pipeline).unwrap_or_default());
             }
             latest(pipeline).ok_or_else(|| {
                 let refusal = Refusal::not_found("PipelineVersion", pipeline)
@@ -678,8 +917,11 @@ impl Server {
             }
             let hides = self.broken("run/is-archived-and-restored");
             let scoped = !experiment.is_empty() && !self.broken("list/filters-runs:scope");
+            let namespace = call.pair("namespace");
             let runs = db.runs.values().filter(|run| {
-                (!scoped || run.experiment == experiment) && !(hides && run.archived)
+                (!scoped || run.experiment == experiment)
+                    && !(hides && run.archived)
+                    && self.is_within(&run.namespace, namespace)
             });
             list::page(runs, &asked, &self.faults())
                 .map_err(|refusal| refusal.within("Failed to create list options"))
@@ -690,6 +932,9 @@ impl Server {
         let found = self.with(|db| db.runs.get(id).map(|run| (run.json(), run.is_final())));
         let (mut run, is_final) =
             found.ok_or_else(|| Self::no_run(id).within("Failed to get a run"))?;
+        if self.broken("run/shows-tasks") {
+            forget(&mut run, "run_details");
+        }
         if is_final
             && self.broken("run/keeps-state-history")
             && let Some(history) = run["state_history"].as_array_mut()
@@ -715,6 +960,7 @@ impl Server {
                 .within(&format!("Failed to delete run {id} as it does not exist"))
                 .within("Failed to delete a run"));
         }
+        self.forget_results(id);
         // With the run its workflow goes.
         self.running().remove(id);
         Ok(json!({}))
@@ -727,7 +973,8 @@ impl Server {
                 return Err(Self::no_run(id).within(&format!("Failed to {doing} a run")));
             };
             let experiment = db.experiments.get(&run.experiment);
-            if !archived && experiment.is_some_and(|e| e.archived) {
+            let free = self.broken("run/is-not-restored-in-archived-experiment");
+            if !archived && experiment.is_some_and(|e| e.archived) && !free {
                 return Err(Refusal {
                     code: code::FAILED_PRECONDITION,
                     message: format!("Failed to unarchive a run: Failed to unarchive run {id} as experiment {} must be unarchived first", run.experiment),
@@ -770,7 +1017,11 @@ impl Server {
                     "Failed to retry run {id} due to error fetching the run"
                 ))
                 .within("Failed to retry a run")),
+            Some("FAILED" | "CANCELED") if self.broken("run/is-retried") => Ok(json!({})),
             Some("FAILED" | "CANCELED") => {
+                if self.broken("run/is-retried:all") {
+                    self.forget_results(id);
+                }
                 self.with(|db| {
                     if let Some(run) = db.runs.get_mut(id) {
                         run.finished = 0;
@@ -791,188 +1042,12 @@ impl Server {
             }),
         }
     }
-
-    // Recurring runs.
-
-    fn create_recurring_run(self: &Arc<Self>, call: &Call) -> Answer {
-        let asked = message::decode(&call.body, message::RECURRING_RUN)?;
-        let text = |key: &str| text(&asked, key);
-        let converting = |refusal: Refusal| {
-            refusal.within("Failed to create a recurring run due to conversion error")
-        };
-        let name = text("display_name");
-        if name.is_empty() {
-            return Err(converting(
-                Refusal::invalid("Recurring run's name cannot be empty").internal(
-                    "Failed to convert a API recurring run to its internal representation",
-                ),
-            ));
-        }
-        let concurrency = asked
-            .get("max_concurrency")
-            .and_then(Value::as_i64)
-            .unwrap_or(0);
-        if !(1..=10).contains(&concurrency) && !self.broken("recurring-run/refuses-bad-concurrency")
-        {
-            return Err(converting(Refusal::invalid(format!(
-                "Max concurrency of a recurring run must be at least 1 and at most 10. Received {concurrency}"
-            ))));
-        }
-        let trigger = asked.get("trigger").cloned().unwrap_or_else(|| json!({}));
-        let trigger = match checked_trigger(trigger.clone()) {
-            Err(_) if self.broken("recurring-run/refuses-bad-trigger") => trigger,
-            result => result.map_err(converting)?,
-        };
-        let experiment = self
-            .experiment_of(&text("experiment_id"))
-            .map_err(|refusal| refusal.within("Failed to create a recurring run"))?;
-        let (source, spec) = self.source(&asked).map_err(|_| {
-            let said = "Internal error: Cannot create a job with an empty pipeline ID";
-            Refusal {
-                said: Some(said.to_owned()),
-                said_as: Some(code::UNKNOWN),
-                ..Refusal::gateway(code::INTERNAL, said)
-            }
-        })?;
-        let now = self.now();
-        let recurring = RecurringRun {
-            id: self.uid(),
-            experiment,
-            name,
-            description: text("description"),
-            // The one kind of object that names it in single-user mode.
-            namespace: super::NAMESPACE.to_owned(),
-            created: now,
-            updated: now,
-            enabled: text("mode") == "ENABLE",
-            no_catchup: asked.get("no_catchup") == Some(&json!(true)),
-            max_concurrency: concurrency,
-            trigger,
-            source,
-            runtime_config: asked.get("runtime_config").cloned().unwrap_or_default(),
-            service_account: Some(text("service_account"))
-                .filter(|a| !a.is_empty())
-                .unwrap_or_else(|| "pipeline-runner".to_owned()),
-        };
-        let (answer, id) = (recurring.json(), recurring.id.clone());
-        self.with(|db| db.recurring_runs.insert(id.clone(), recurring));
-        self.world().spawn(self.clone().recur(id, spec));
-        Ok(answer)
-    }
-
-    /// Starts the runs of a recurring run as they become due, until it is deleted. One without a trigger is due once, and
-    /// one with a cron schedule never: no run of this server lasts that long.
-    async fn recur(self: Arc<Self>, id: String, spec: Value) {
-        for index in 1_u64.. {
-            let Some(trigger) =
-                self.with(|db| db.recurring_runs.get(&id).map(|r| r.trigger.clone()))
-            else {
-                return;
-            };
-            let interval = trigger["periodic_schedule"]["interval_second"].as_str();
-            let wait = match interval.and_then(|text| text.parse().ok()) {
-                Some(seconds) => seconds,
-                None if index == 1 && trigger["cron_schedule"].is_null() => SOON,
-                None => return,
-            };
-            self.clock().sleep(Duration::from_secs(wait)).await;
-            let now = self.now();
-            let due = self.with(|db| {
-                let recurring = db.recurring_runs.get(&id).filter(|r| r.enabled)?;
-                let running = db.runs.values().filter(|run| run.recurring == id);
-                let running = running.filter(|run| !run.is_final()).count();
-                let room = i64::try_from(running).unwrap_or(i64::MAX) < recurring.max_concurrency;
-                room.then(|| Run {
-                    id: self.uid(),
-                    experiment: recurring.experiment.clone(),
-                    name: format!("{}-{index}-{now}", recurring.name),
-                    created: now,
-                    scheduled: now,
-                    source: recurring.source.clone(),
-                    spec: spec.clone(),
-                    runtime_config: recurring.runtime_config.clone(),
-                    service_account: recurring.service_account.clone(),
-                    recurring: id.clone(),
-                    ..Run::default()
-                })
-            });
-            if let Some(run) = due {
-                self.start(run);
-            }
-        }
-    }
-
-    fn list_recurring_runs(&self, call: &Call) -> Answer {
-        let asked = asked(call)?;
-        let mut page = self
-            .with(|db| list::page(db.recurring_runs.values(), &asked, &self.faults()))
-            .map_err(|refusal| refusal.within("Failed to create list options"))?;
-        if self.broken("recurring-run/is-listed")
-            && let Some(items) = page
-                .as_object_mut()
-                .and_then(|p| p.shift_remove("recurringRuns"))
-        {
-            page["recurring_runs"] = items;
-        }
-        Ok(page)
-    }
-
-    fn no_recurring_run(id: &str) -> Refusal {
-        Refusal::not_found("Job", id)
-    }
-
-    fn get_recurring_run(&self, id: &str) -> Answer {
-        let found = self.with(|db| db.recurring_runs.get(id).map(Row::json));
-        let mut recurring = found
-            .ok_or_else(|| Self::no_recurring_run(id).within("Failed to fetch a recurring run"))?;
-        if self.broken("recurring-run/is-created-as-asked") {
-            recurring["max_concurrency"] = "1".into();
-        }
-        Ok(recurring)
-    }
-
-    fn delete_recurring_run(&self, id: &str) -> Answer {
-        let known = self.with(|db| {
-            if self.broken("recurring-run/is-deleted") {
-                return db.recurring_runs.contains_key(id);
-            }
-            db.recurring_runs.remove(id).is_some()
-        });
-        if known {
-            return Ok(json!({}));
-        }
-        Err(Self::no_recurring_run(id)
-            .within(&format!(
-                "Failed to delete recurring run {id}. Check if exists"
-            ))
-            .within("Failed to delete a recurring run"))
-    }
-
-    fn switch_recurring_run(&self, id: &str, enabled: bool) -> Answer {
-        let now = self.now();
-        let stuck = !enabled && self.broken("recurring-run/is-disabled-and-enabled");
-        self.with(|db| {
-            let Some(recurring) = db.recurring_runs.get_mut(id) else {
-                let doing = if enabled { "enable" } else { "disable" };
-                return Err(Self::no_recurring_run(id)
-                    .within(&format!("Failed to {doing} a recurring run")));
-            };
-            if !stuck {
-                recurring.enabled = enabled;
-                recurring.updated = now;
-            }
-            Ok(json!({}))
-        })
-    }
 }
-
-/// After how many seconds a recurring run without a trigger is due.
-const SOON: u64 = 10;
 
 /// The experiment that runs go to which name none.
 pub(super) const DEFAULT_EXPERIMENT: &str = "Default";
 
-fn text(map: &Map<String, Value>, key: &str) -> String {
+pub(super) fn text(map: &Map<String, Value>, key: &str) -> String {
     map.get(key)
         .and_then(Value::as_str)
         .unwrap_or_default()
@@ -985,18 +1060,34 @@ fn forget(object: &mut Value, key: &str) {
     }
 }
 
-/// What a PATCH may change: nothing else, however much it names.
-fn change(asked: &Map<String, Value>, display_name: &mut String, tags: &mut Map<String, Value>) {
+/// What a PATCH may change: nothing else, however much it names. `adds` leaves the tags that it does not name.
+fn change(
+    asked: &Map<String, Value>,
+    display_name: &mut String,
+    tags: &mut Map<String, Value>,
+    given: Option<Map<String, Value>>,
+    adds: bool,
+) {
     if let Some(name) = asked.get("display_name").and_then(Value::as_str) {
         name.clone_into(display_name);
     }
-    if let Some(given) = asked.get("tags").and_then(Value::as_object) {
-        given.clone_into(tags);
+    if let Some(given) = given {
+        if !adds {
+            tags.clear();
+        }
+        tags.extend(given);
     }
 }
 
+/// Whether an object has all of some tags.
+fn has(tags: &Map<String, Value>, wanted: &[(String, Value)]) -> bool {
+    wanted
+        .iter()
+        .all(|(key, value)| tags.get(key) == Some(value))
+}
+
 /// The query of a list.
-fn asked(call: &Call) -> Result<Asked, Refusal> {
+pub(super) fn asked(call: &Call) -> Result<Asked, Refusal> {
     let size = call.pair("page_size");
     let size = match size {
         "" => 0,
@@ -1013,50 +1104,4 @@ fn asked(call: &Call) -> Result<Asked, Refusal> {
         order: call.pair("sort_by").to_owned(),
         filter: call.pair("filter").to_owned(),
     })
-}
-
-/// A trigger as it is kept: numbers as texts.
-fn checked_trigger(mut trigger: Value) -> Result<Value, Refusal> {
-    if let Some(cron) = trigger["cron_schedule"]["cron"].as_str()
-        && let Err(why) = checked_cron(cron)
-    {
-        return Err(Refusal::invalid(format!(
-            "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: {why}"
-        )));
-    }
-    let periodic = &mut trigger["periodic_schedule"];
-    if periodic.is_object() {
-        let interval = periodic["interval_second"].as_i64().unwrap_or(0);
-        if interval < 1 {
-            return Err(Refusal::invalid(format!(
-                "Found invalid period schedule interval {interval}. Set at interval to least 1 second"
-            )));
-        }
-        periodic["interval_second"] = interval.to_string().into();
-    }
-    if let Some(map) = trigger.as_object_mut() {
-        map.retain(|_, value| !value.is_null());
-    }
-    Ok(trigger)
-}
-
-/// Whether this is a cron expression: five or six fields, the seconds first.
-fn checked_cron(cron: &str) -> Result<(), String> {
-    if cron.starts_with('@') {
-        return Ok(());
-    }
-    let fields: Vec<&str> = cron.split_whitespace().collect();
-    if !(5..=6).contains(&fields.len()) {
-        return Err(format!(
-            "Expected 5 to 6 fields, found {}: {cron}",
-            fields.len()
-        ));
-    }
-    let is_fine = |c: char| c.is_ascii_alphanumeric() || "*/,-?".contains(c);
-    match fields.iter().find(|field| !field.chars().all(is_fine)) {
-        Some(field) => Err(format!(
-            "Failed to parse int from {field}: strconv.Atoi: parsing {field:?}: invalid syntax"
-        )),
-        None => Ok(()),
-    }
 }

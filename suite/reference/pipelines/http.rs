@@ -1,69 +1,51 @@
 //! The API server's HTTP: the gateway below `/apis/`, and the upload endpoints beside it.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use http::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value, json};
-use tokio::net::TcpListener;
 
 use super::{
     Server,
     api::Call,
+    auth::Caller,
     refusal::{Refusal, Reply, code},
+    upload,
 };
-use crate::percent::unescape;
+use crate::{percent::unescape, reference::web};
 
-/// The largest request, in bytes.
-const LARGEST_BODY: usize = 33 << 20;
-
-/// Serves until the world ends.
-pub(super) async fn serve(server: Arc<Server>, listener: TcpListener) {
-    while let Ok((stream, _)) = listener.accept().await {
-        drop(stream.set_nodelay(true));
-        let shared = server.clone();
-        server.world().spawn(async move {
-            let service = hyper::service::service_fn(move |request| {
-                let server = shared.clone();
-                async move { Ok::<_, Infallible>(answer(&server, request).await) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::trace!(%error, "a connection to the Pipelines API ended");
-            }
-        });
+/// Answers a request.
+pub(super) async fn answer(server: &Arc<Server>, call: web::Call) -> Response<String> {
+    let caller = Caller::of(&call.headers);
+    if server.multi_user && caller.is_fatal() {
+        return web::hang_up();
     }
-}
-
-async fn answer(server: &Arc<Server>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
-        return text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n");
-    };
-    let body = body.to_bytes();
-    let content_type = parts
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    let query = pairs(parts.uri.query().unwrap_or_default());
+    // Keys may be in snake or camel case.
+    let pairs = call.query.iter().cloned();
+    let query = pairs.map(|(key, value)| (key, value.into())).collect();
+    let content_type = call.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let (method, path) = (&call.method, &call.path);
+    let mut known = server.known.lock().await;
+    server.take_in(&mut known);
     let reply = route(
         server,
-        parts.method.as_str(),
-        parts.uri.path(),
+        caller,
+        method,
+        path,
         query,
         content_type,
-        &body,
+        &call.body,
     );
+    if method != "GET" {
+        server.write_out(&mut known).await;
+    }
+    drop(known);
     respond(server, reply)
 }
 
 fn route(
     server: &Arc<Server>,
+    caller: Caller,
     method: &str,
     path: &str,
     query: Map<String, Value>,
@@ -85,13 +67,19 @@ fn route(
         };
     };
     if method == "POST" && matches!(below, "pipelines/upload" | "pipelines/upload_version") {
-        return server.upload(below.ends_with("_version"), &query, content_type, body);
+        let is_version = below.ends_with("_version");
+        return match server.admit_upload(&caller, is_version, &query) {
+            Ok(()) => server.upload(is_version, &query, content_type, body),
+            // Whatever the reason is.
+            Err(_) => upload::refused(StatusCode::BAD_REQUEST, "Failed to create a pipeline", true),
+        };
     }
     let (below, verb) = match below.rsplit_once(':') {
         Some((below, verb)) if !verb.contains('/') => (below, Some(verb.to_owned())),
         _ => (below, None),
     };
     let call = Call {
+        caller,
         method: method.to_owned(),
         segments: below.split('/').map(unescape).collect(),
         verb,
@@ -104,71 +92,25 @@ fn route(
     }
 }
 
-fn respond(server: &Server, reply: Reply) -> Response<Full<Bytes>> {
-    match reply {
-        Reply::Json(value) => with(StatusCode::OK, "application/json", value.to_string()),
-        Reply::Refused(refusal) if server.broken("server/reports-errors") => with(
-            refusal.status(),
-            "text/html",
-            format!("<h1>{}</h1>", refusal.status()),
-        ),
-        Reply::Refused(refusal) => with(
-            refusal.status(),
-            "application/json",
-            refusal.body().to_string(),
-        ),
+fn respond(server: &Server, reply: Reply) -> Response<String> {
+    const JSON: &str = "application/json";
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let (status, content_type, body) = match reply {
+        Reply::Json(value) => (StatusCode::OK, JSON, value.to_string()),
+        Reply::Refused(refusal) if server.broken("server/reports-errors") => {
+            let page = format!("<h1>{}</h1>", refusal.status());
+            (refusal.status(), "text/html", page)
+        }
+        Reply::Refused(refusal) => (refusal.status(), JSON, refusal.body().to_string()),
         Reply::Upload {
             status,
             message,
             json,
         } => {
             let body = json!({"error_message": message, "error_details": message});
-            let kind = if json {
-                "application/json"
-            } else {
-                "text/plain; charset=utf-8"
-            };
-            with(status, kind, body.to_string())
+            (status, if json { JSON } else { TEXT }, body.to_string())
         }
-        Reply::Text(status, message) => text(status, &message),
-    }
-}
-
-fn text(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
-    with(status, "text/plain; charset=utf-8", message.to_owned())
-}
-
-fn with(status: StatusCode, content_type: &str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    if let Ok(value) = content_type.parse() {
-        response.headers_mut().insert(CONTENT_TYPE, value);
-    }
-    response
-}
-
-/// A query string's pairs. Keys may be in snake or camel case.
-fn pairs(query: &str) -> Map<String, Value> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (unescape(key), unescape(&value.replace('+', " ")).into())
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_unescaped() {
-        let pairs = pairs("a=b+c&d=%7B%22x%22%7D&e&f=%zz%");
-        assert_eq!(
-            Value::Object(pairs),
-            json!({"a": "b c", "d": "{\"x\"}", "e": "", "f": "%zz%"})
-        );
-    }
+        Reply::Text(status, message) => (status, TEXT, message),
+    };
+    web::reply(status.as_u16(), content_type, body)
 }

@@ -114,11 +114,16 @@ pub(super) fn page<'r, R: Row + 'r>(
     asked: &Asked,
     broken: &dyn Fn(&str) -> bool,
 ) -> Result<Value, Refusal> {
-    let plan = plan(&R::TABLE, asked, broken)?;
+    let mut plan = plan(&R::TABLE, asked, broken)?;
+    let alone = plan.filter.len() == 1 && plan.filter[0].operation == "NOT_EQUALS";
+    if alone && broken("list/filters-by-inequality") {
+        plan.filter.clear();
+    }
     let mut rows: Vec<&R> = rows
         .filter(|row| {
             let mut hold = plan.filter.iter().map(|p| p.holds(*row, broken));
-            if broken("list/joins-predicates") && !plan.filter.is_empty() {
+            let one_column = plan.filter.windows(2).all(|w| w[0].column == w[1].column);
+            if broken("list/joins-predicates") && one_column && !plan.filter.is_empty() {
                 hold.any(|holds| holds)
             } else {
                 hold.all(|holds| holds)
@@ -182,11 +187,16 @@ impl Plan {
 }
 
 fn plan(table: &Table, asked: &Asked, broken: &dyn Fn(&str) -> bool) -> Result<Plan, Refusal> {
-    if asked.size < 0 {
+    if asked.size < 0 && !broken("list/refuses-negative-page-size") {
         let said = format!("The page size should be greater than 0. Got {}", asked.size);
         return Err(Refusal::invalid(said));
     }
-    let size = match usize::try_from(asked.size).unwrap_or(LONGEST_PAGE) {
+    if usize::try_from(asked.size).is_ok_and(|size| size > LONGEST_PAGE)
+        && broken("list/takes-large-page-size")
+    {
+        return Err(Refusal::invalid("The page size is too large"));
+    }
+    let size = match usize::try_from(asked.size.max(0)).unwrap_or(LONGEST_PAGE) {
         0 => PAGE,
         size => size.min(LONGEST_PAGE),
     };
@@ -194,28 +204,48 @@ fn plan(table: &Table, asked: &Asked, broken: &dyn Fn(&str) -> bool) -> Result<P
         Err(_) if broken("list/refuses-unknown-order") => ("CreatedAtInSec", false),
         order => order?,
     };
-    let filter = match predicates(table, &asked.filter) {
-        Err(_) if broken("list/refuses-bad-filter") => Vec::new(),
+    let by_time = column.ends_with("InSec");
+    let column = if by_time && !asked.order.is_empty() && broken("list/sorts-by-time") {
+        "Name"
+    } else {
+        column
+    };
+    let undone = if by_time {
+        broken("list/sorts-by-time:desc")
+    } else {
+        broken(table.faults.sorts)
+    };
+    let filter = match predicates(table, &asked.filter, broken) {
+        Err(refusal)
+            if broken("list/refuses-bad-filter") && !refusal.message.contains(NO_MATCH) =>
+        {
+            Vec::new()
+        }
         filter => filter?,
     };
     let mut plan = Plan {
         size,
         column,
-        descending: descending && !broken(table.faults.sorts),
+        descending: descending && !undone,
         filter,
         filter_text: asked.filter.clone(),
         from: None,
     };
     if !asked.token.is_empty() {
-        match token(table, asked, &mut plan) {
-            Err(_) if broken("list/refuses-bad-token") => {}
+        match token(table, asked, &mut plan, broken) {
+            Err(_) if broken("list/refuses-bad-token") && BASE64.decode(&asked.token).is_err() => {}
             result => result?,
         }
     }
     Ok(plan)
 }
 
-fn token(table: &Table, asked: &Asked, plan: &mut Plan) -> Result<(), Refusal> {
+fn token(
+    table: &Table,
+    asked: &Asked,
+    plan: &mut Plan,
+    broken: &dyn Fn(&str) -> bool,
+) -> Result<(), Refusal> {
     let bad = |why: String| Refusal {
         code: code::INVALID_ARGUMENT,
         message: format!("InvalidInputError: Invalid page token: {why}"),
@@ -238,9 +268,10 @@ fn token(table: &Table, asked: &Asked, plan: &mut Plan) -> Result<(), Refusal> {
     let Some((_, column)) = column else {
         return Err(bad(format!("unknown field {}", token.sort_by_field_name)));
     };
-    let same_order =
-        asked.order.is_empty() || (*column == plan.column && token.is_desc == plan.descending);
-    if token.model_name != table.name || !same_order {
+    let same_order = asked.order.is_empty()
+        || order(table, &asked.order).is_ok_and(|order| order == (*column, token.is_desc));
+    let any = broken("list/refuses-token-of-other-order");
+    if token.model_name != table.name || !(same_order || any) {
         return Err(Refusal::invalid(
             "page token does not match the supplied sort by and/or filtering criteria. Either specify the same \
              criteria or leave the latter empty if page token is specified",
@@ -248,7 +279,7 @@ fn token(table: &Table, asked: &Asked, plan: &mut Plan) -> Result<(), Refusal> {
     }
     let filter_text = token.filter.as_str().unwrap_or_default();
     if asked.filter.is_empty() {
-        plan.filter = predicates(table, filter_text)?;
+        plan.filter = predicates(table, filter_text, broken)?;
         filter_text.clone_into(&mut plan.filter_text);
     } else if filter_text != asked.filter {
         return Err(Refusal::invalid(
@@ -288,6 +319,9 @@ fn order(table: &Table, text: &str) -> Result<(&'static str, bool), Refusal> {
     }
 }
 
+/// What is wrong where a list of values is asked for and one is given, or the reverse.
+const NO_MATCH: &str = "the value does not go with the operation";
+
 /// One predicate of a filter.
 struct Predicate {
     column: &'static str,
@@ -295,7 +329,11 @@ struct Predicate {
     values: Vec<Cell>,
 }
 
-fn predicates(table: &Table, text: &str) -> Result<Vec<Predicate>, Refusal> {
+fn predicates(
+    table: &Table,
+    text: &str,
+    broken: &dyn Fn(&str) -> bool,
+) -> Result<Vec<Predicate>, Refusal> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
@@ -316,12 +354,16 @@ fn predicates(table: &Table, text: &str) -> Result<Vec<Predicate>, Refusal> {
     list.iter()
         .map(|value| {
             let fields = message::message(text, value, PREDICATE).map_err(unreadable)?;
-            predicate(table, &fields)
+            predicate(table, &fields, broken)
         })
         .collect()
 }
 
-fn predicate(table: &Table, fields: &Map<String, Value>) -> Result<Predicate, Refusal> {
+fn predicate(
+    table: &Table,
+    fields: &Map<String, Value>,
+    broken: &dyn Fn(&str) -> bool,
+) -> Result<Predicate, Refusal> {
     let text = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
     let key = text("key");
     let Some((_, column)) = table.fields.iter().find(|(name, _)| *name == key) else {
@@ -333,10 +375,9 @@ fn predicate(table: &Table, fields: &Map<String, Value>) -> Result<Predicate, Re
     let list = ["int_values", "long_values", "string_values"]
         .iter()
         .find_map(|key| fields.get(*key));
-    if (operation == "IN") != list.is_some() {
-        return Err(Refusal::invalid(format!(
-            "cannot use {operation:?} with such a value"
-        )));
+    let lenient = operation == "IN" && broken("list/filters-by-values:scalar");
+    if (operation == "IN") != list.is_some() && !lenient {
+        return Err(Refusal::invalid(format!("{NO_MATCH}: {operation:?}")));
     }
     let scalar = ["int_value", "long_value", "string_value", "timestamp_value"]
         .iter()
@@ -371,7 +412,10 @@ fn predicate(table: &Table, fields: &Map<String, Value>) -> Result<Predicate, Re
 
 impl Predicate {
     fn holds(&self, row: &impl Row, broken: &dyn Fn(&str) -> bool) -> bool {
-        let cell = row.cell(self.column);
+        let cell = match self.column {
+            "StorageState" if broken("list/filters-by-storage-state") => Cell::text("AVAILABLE"),
+            column => row.cell(column),
+        };
         let Some(value) = self.values.first() else {
             return false;
         };
@@ -379,10 +423,12 @@ impl Predicate {
             "EQUALS" if broken("list/filters-by-equality") => contains(&cell, value),
             "EQUALS" => cell == *value,
             "NOT_EQUALS" => cell != *value,
+            _ if self.column.ends_with("InSec") && broken("list/filters-by-time") => true,
             "GREATER_THAN" => cell > *value,
             "GREATER_THAN_EQUALS" => cell >= *value,
             "LESS_THAN" => cell < *value,
             "LESS_THAN_EQUALS" => cell <= *value,
+            "IN" if broken("list/filters-by-values") => cell == *value,
             "IN" => self.values.contains(&cell),
             "IS_SUBSTRING" if broken("list/filters-by-substring") => match value {
                 Cell::Text(text) => {

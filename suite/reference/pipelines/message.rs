@@ -199,6 +199,28 @@ pub(super) fn decode(body: &str, fields: &[Field]) -> Result<Map<String, Value>,
     message(body, &value, fields)
 }
 
+/// Reads a body as a server does that ignores what it does not know.
+pub(super) fn decode_known(body: &str, fields: &[Field]) -> Result<Map<String, Value>, Refusal> {
+    let mut value = parse(body)?;
+    if let Some(map) = value.as_object_mut() {
+        map.retain(|key, _| {
+            fields
+                .iter()
+                .any(|field| field.0 == key || camel(field.0) == *key)
+        });
+    }
+    message(body, &value, fields)
+}
+
+/// Reads a body as a server does that takes the first of what excludes each other.
+pub(super) fn decode_any(body: &str, fields: &[Field]) -> Result<Map<String, Value>, Refusal> {
+    let fields: Vec<Field> = fields
+        .iter()
+        .map(|field| Field(field.0, field.1, ""))
+        .collect();
+    decode(body, &fields)
+}
+
 /// Any JSON, or the refusal in the server's words.
 pub(super) fn parse(body: &str) -> Result<Value, Refusal> {
     serde_json::from_str(body).map_err(|error| {

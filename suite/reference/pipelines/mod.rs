@@ -1,16 +1,22 @@
-//! Kubeflow Pipelines as documented, 2.17.0 in single-user mode: the REST API, and what executes the runs.
+//! Kubeflow Pipelines as documented, 2.17.0, for many users where there are Profiles and for one elsewhere: the REST API,
+//! and what executes the runs.
 //!
 //! Where its answers were seen on the real server they are the real server's, with the codes that surprise: see
 //! `fixtures/observed/pipelines.json` and, for what differs on purpose, the list beside it.
 
 mod api;
+mod auth;
 mod condition;
 mod engine;
+mod faults;
 mod http;
 mod list;
 mod message;
 mod model;
+mod recurring;
 mod refusal;
+pub(super) mod schedule;
+mod store;
 mod template;
 mod upload;
 
@@ -28,15 +34,17 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpListener;
 
 use super::{
-    fault::Fault,
-    kube::{ApiError, World},
+    kube::{ApiError, Resource, World},
+    web,
 };
 use crate::{clock::Clock, workload};
+pub use faults::FAULTS;
 use model::{Database, Experiment, Task};
 
+/// What there is where Pipelines serves many users.
+const PROFILES: Resource = Resource::new("kubeflow.org", "profiles");
 /// The namespace of the API server, and in single-user mode of the runs.
 const NAMESPACE: &str = "kubeflow";
 /// The pod that stands for the API server.
@@ -44,211 +52,16 @@ const POD: &str = "ml-pipeline-6f5f7d4b9c-x7k2m";
 /// Its port.
 const PORT: u16 = 8888;
 
-/// The ways in which the reference's Pipelines can be made to deviate.
-pub const FAULTS: &[Fault] = &[
-    Fault::new("pipelines/server/reports-health", "`multi_user` is a text"),
-    Fault::new(
-        "pipelines/server/reports-errors",
-        "errors are pages of HTML",
-    ),
-    Fault::new(
-        "pipelines/experiment/is-created-as-asked",
-        "the description is gone when the experiment is read",
-    ),
-    Fault::new(
-        "pipelines/experiment/refuses-duplicate-name",
-        "a second experiment of the same name is made",
-    ),
-    Fault::new(
-        "pipelines/experiment/requires-name",
-        "an experiment without a name is given one",
-    ),
-    Fault::new(
-        "pipelines/experiment/is-deleted",
-        "a deletion answers well and does nothing",
-    ),
-    Fault::new(
-        "pipelines/experiment/archives-its-runs",
-        "the runs of an archived experiment stay available",
-    ),
-    Fault::new(
-        "pipelines/list/pages-experiments",
-        "each further page misses its first object",
-    ),
-    Fault::new("pipelines/list/sorts-experiments", "`desc` is ignored"),
-    Fault::new(
-        "pipelines/list/filters-by-equality",
-        "EQUALS finds parts of names",
-    ),
-    Fault::new(
-        "pipelines/list/filters-by-substring",
-        "IS_SUBSTRING ignores the last word of the text",
-    ),
-    Fault::new(
-        "pipelines/list/joins-predicates",
-        "one predicate of a filter suffices",
-    ),
-    Fault::new(
-        "pipelines/list/refuses-bad-token",
-        "a bad page token gives the first page",
-    ),
-    Fault::new(
-        "pipelines/list/refuses-unknown-order",
-        "an unknown order gives the default one",
-    ),
-    Fault::new(
-        "pipelines/list/refuses-bad-filter",
-        "a bad filter is ignored",
-    ),
-    Fault::new(
-        "pipelines/list/pages-runs",
-        "each further page misses its first run",
-    ),
-    Fault::new("pipelines/list/sorts-runs", "`desc` is ignored"),
-    Fault::new(
-        "pipelines/list/filters-runs",
-        "a filter is ignored where an experiment is given",
-    ),
-    Fault::wide(
-        "pipelines/list/filters-runs:scope",
-        "the experiment is ignored",
-        "the runs of all experiments are in the pages and orders that other checks look at",
-    ),
-    Fault::new(
-        "pipelines/pipeline/is-uploaded",
-        "the description is gone when the pipeline is read",
-    ),
-    Fault::new(
-        "pipelines/pipeline/keeps-what-was-uploaded",
-        "a default value is lost",
-    ),
-    Fault::new(
-        "pipelines/pipeline/refuses-duplicate-name",
-        "a second pipeline of the same name is made",
-    ),
-    Fault::new(
-        "pipelines/pipeline/refuses-what-is-no-pipeline",
-        "whatever is uploaded is kept",
-    ),
-    Fault::new(
-        "pipelines/pipeline/is-found-by-name",
-        "an unknown name is answered with an empty pipeline",
-    ),
-    Fault::new(
-        "pipelines/pipeline/is-not-deleted-with-versions",
-        "a pipeline goes with its versions unasked",
-    ),
-    Fault::new(
-        "pipelines/version/is-added",
-        "a version is called by its id",
-    ),
-    Fault::new(
-        "pipelines/version/refuses-duplicate-name",
-        "a second version of the same name is made",
-    ),
-    Fault::new(
-        "pipelines/version/refuses-unknown-pipeline",
-        "a version of no pipeline is kept",
-    ),
-    Fault::new(
-        "pipelines/version/is-deleted-alone",
-        "all versions of the pipeline go",
-    ),
-    Fault::new(
-        "pipelines/run/inline-succeeds",
-        "the time of a run's end is never set",
-    ),
-    Fault::new(
-        "pipelines/run/by-reference-succeeds",
-        "another version than the one asked for is run",
-    ),
-    Fault::new(
-        "pipelines/run/passes-parameters",
-        "an output parameter arrives empty",
-    ),
-    Fault::new("pipelines/run/passes-artifacts", "a file arrives empty"),
-    Fault::new("pipelines/run/follows-condition", "both branches are run"),
-    Fault::new(
-        "pipelines/run/failing-task-fails",
-        "the exit code of a pipeline's own tasks is lost",
-    ),
-    Fault::new(
-        "pipelines/run/keeps-state-history",
-        "the final state is missing in the history",
-    ),
-    Fault::new(
-        "pipelines/run/refuses-unknown-parameter",
-        "an unknown parameter is ignored",
-    ),
-    Fault::new(
-        "pipelines/run/refuses-mistyped-parameter",
-        "the types of parameters are not looked at",
-    ),
-    Fault::new(
-        "pipelines/run/refuses-missing-parameter",
-        "a missing parameter is left to the tasks",
-    ),
-    Fault::new(
-        "pipelines/run/requires-name",
-        "a run without a name is given one",
-    ),
-    Fault::new(
-        "pipelines/run/refuses-unknown-pipeline",
-        "a run of nothing is kept",
-    ),
-    Fault::new(
-        "pipelines/run/terminates",
-        "a terminated run is said to have succeeded",
-    ),
-    Fault::new(
-        "pipelines/run/refuses-termination-of-finished",
-        "the termination of a finished run is accepted",
-    ),
-    Fault::new(
-        "pipelines/run/refuses-retry-of-succeeded",
-        "the retry of a succeeded run is accepted",
-    ),
-    Fault::new(
-        "pipelines/run/is-archived-and-restored",
-        "archived runs are missing in lists",
-    ),
-    Fault::new(
-        "pipelines/run/is-deleted",
-        "a deletion answers well and does nothing",
-    ),
-    Fault::new(
-        "pipelines/recurring-run/is-created-as-asked",
-        "the concurrency is always 1 when it is read",
-    ),
-    Fault::new(
-        "pipelines/recurring-run/is-listed",
-        "the list has its key in snake case",
-    ),
-    Fault::new(
-        "pipelines/recurring-run/is-disabled-and-enabled",
-        "disabling answers well and does nothing",
-    ),
-    Fault::new(
-        "pipelines/recurring-run/refuses-bad-concurrency",
-        "any concurrency is kept",
-    ),
-    Fault::new(
-        "pipelines/recurring-run/refuses-bad-trigger",
-        "any trigger is kept",
-    ),
-    Fault::new(
-        "pipelines/recurring-run/is-deleted",
-        "a deletion answers well and does nothing",
-    ),
-];
-
 /// Puts Pipelines into a world: its API server as a pod behind the Service `ml-pipeline`.
 pub fn install(world: &World) -> BoxFuture<'_, io::Result<()>> {
     async move {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = listener.local_addr()?;
+        store::install(world);
         let server = Arc::new(Server::new(world.clone()));
-        world.spawn(http::serve(server, listener));
+        let handler = Arc::new(move |call| {
+            let server = server.clone();
+            async move { http::answer(&server, call).await }.boxed()
+        });
+        let address = web::listen(world, handler).await?;
         objects(world, address).await.map_err(io::Error::other)
     }
     .boxed()
@@ -309,7 +122,14 @@ fn is_our_image(image: &str) -> bool {
 /// The API server.
 struct Server {
     world: World,
+    /// Whether there are many users: so it is where there are Profiles.
+    multi_user: bool,
     database: Mutex<Database>,
+    /// What is kept as objects. Who holds it answers; the others wait.
+    known: tokio::sync::Mutex<store::Known>,
+    /// What the tasks of each run gave, for a retry; and what results may be taken for those of others.
+    results: Mutex<HashMap<String, Arc<engine::Results>>>,
+    cache: Mutex<HashMap<String, engine::Cached>>,
     /// What stops each run that was started.
     running: Mutex<HashMap<String, workload::Stopper>>,
     seed: u64,
@@ -319,8 +139,12 @@ struct Server {
 impl Server {
     fn new(world: World) -> Self {
         let server = Self {
+            multi_user: world.serves(&PROFILES),
             world,
             database: Mutex::default(),
+            known: tokio::sync::Mutex::default(),
+            results: Mutex::default(),
+            cache: Mutex::default(),
             running: Mutex::default(),
             // The hasher's random keys are the standard library's only source of randomness; ids need no better.
             seed: RandomState::new().hash_one(0_u8),
@@ -331,10 +155,13 @@ impl Server {
             name: api::DEFAULT_EXPERIMENT.to_owned(),
             description: "All runs created without specifying an experiment will be grouped here."
                 .to_owned(),
-            created: server.now(),
+            // The server was up before anybody asked: lists sort by whole seconds, and nothing is as old as this.
+            created: server.now() - 1,
             ..Experiment::default()
         };
-        server.with(|db| db.experiments.insert(default.id.clone(), default));
+        if !server.multi_user {
+            server.with(|db| db.experiments.insert(default.id.clone(), default));
+        }
         server
     }
 
@@ -389,6 +216,30 @@ impl Server {
         )
     }
 
+    /// What the tasks of a run gave so far.
+    fn results(&self, run: &str) -> Arc<engine::Results> {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.entry(run.to_owned()).or_default().clone()
+    }
+
+    /// Forgets what the tasks of a run gave.
+    fn forget_results(&self, run: &str) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.remove(run);
+    }
+
+    /// A result that is kept under a key.
+    fn cached(&self, key: &str) -> Option<engine::Cached> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.get(key).cloned()
+    }
+
+    /// Keeps a result under a key.
+    fn keep(&self, key: String, result: engine::Cached) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.insert(key, result);
+    }
+
     /// Puts a run into a state.
     fn set_state(&self, run: &str, state: &'static str) {
         let now = self.now();
@@ -408,6 +259,7 @@ impl Server {
         let never = self.broken("run/inline-succeeds");
         self.with(|db| {
             if let Some(run) = db.runs.get_mut(run) {
+                let never = never && template::is_one_step(template::pipeline(&run.spec));
                 run.finished = if never { 0 } else { now };
             }
         });

@@ -99,6 +99,8 @@ pub(super) struct RecurringRun {
     pub(super) source: Map<String, Value>,
     pub(super) runtime_config: Value,
     pub(super) service_account: String,
+    /// Whether it was ever disabled after its creation.
+    pub(super) was_disabled: bool,
 }
 
 /// Everything that is kept, by id.
@@ -109,6 +111,8 @@ pub(super) struct Database {
     pub(super) versions: BTreeMap<String, Version>,
     pub(super) runs: BTreeMap<String, Run>,
     pub(super) recurring_runs: BTreeMap<String, RecurringRun>,
+    /// What was deleted, for those faults that do not mind.
+    pub(super) deleted_recurring_runs: BTreeMap<String, RecurringRun>,
 }
 
 impl Run {
@@ -120,6 +124,14 @@ impl Run {
     /// Whether the run stays in its state.
     pub(super) fn is_final(&self) -> bool {
         matches!(self.state(), "SUCCEEDED" | "FAILED" | "CANCELED")
+    }
+}
+
+impl RecurringRun {
+    /// Whether more than an hour is between its runs.
+    pub(super) fn is_seldom(&self) -> bool {
+        let interval = self.trigger["periodic_schedule"]["interval_second"].as_str();
+        interval.is_some_and(|text| text.parse::<Seconds>().is_ok_and(|s| s > 3600))
     }
 }
 
@@ -142,7 +154,7 @@ fn history(states: &[(Seconds, &'static str)]) -> Value {
 }
 
 /// Leaves out what is empty, as the API does.
-fn without_empty(value: Value) -> Value {
+pub(super) fn without_empty(value: Value) -> Value {
     let Value::Object(map) = value else {
         return value;
     };
@@ -233,8 +245,8 @@ impl Row for Pipeline {
             NAMESPACE,
         ],
         faults: TableFaults {
-            pages: "",
-            sorts: "",
+            pages: "list/pages-pipelines",
+            sorts: "list/sorts-pipelines",
         },
     };
 
@@ -281,8 +293,8 @@ impl Row for Version {
             ("status", "Status"),
         ],
         faults: TableFaults {
-            pages: "",
-            sorts: "",
+            pages: "list/pages-versions",
+            sorts: "list/sorts-versions",
         },
     };
 
@@ -429,8 +441,8 @@ impl Row for RecurringRun {
             DESCRIPTION,
         ],
         faults: TableFaults {
-            pages: "",
-            sorts: "",
+            pages: "list/pages-recurring-runs",
+            sorts: "list/sorts-recurring-runs",
         },
     };
 

@@ -42,10 +42,12 @@ pub(super) mod code {
     pub(in super::super) const INVALID_ARGUMENT: u16 = 3;
     pub(in super::super) const NOT_FOUND: u16 = 5;
     pub(in super::super) const ALREADY_EXISTS: u16 = 6;
+    pub(in super::super) const PERMISSION_DENIED: u16 = 7;
     pub(in super::super) const FAILED_PRECONDITION: u16 = 9;
     pub(in super::super) const ABORTED: u16 = 10;
     pub(in super::super) const UNIMPLEMENTED: u16 = 12;
     pub(in super::super) const INTERNAL: u16 = 13;
+    pub(in super::super) const UNAUTHENTICATED: u16 = 16;
 }
 
 impl Refusal {
@@ -111,6 +113,8 @@ impl Refusal {
             code::INVALID_ARGUMENT | code::FAILED_PRECONDITION => StatusCode::BAD_REQUEST,
             code::NOT_FOUND => StatusCode::NOT_FOUND,
             code::ALREADY_EXISTS | code::ABORTED => StatusCode::CONFLICT,
+            code::PERMISSION_DENIED => StatusCode::FORBIDDEN,
+            code::UNAUTHENTICATED => StatusCode::UNAUTHORIZED,
             code::UNIMPLEMENTED => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }

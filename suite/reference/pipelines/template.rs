@@ -102,6 +102,19 @@ pub(super) fn pipeline(spec: &Value) -> &Value {
     }
 }
 
+/// Whether a pipeline consists of one step.
+pub(super) fn is_one_step(pipeline: &Value) -> bool {
+    let tasks = pipeline["root"]["dag"]["tasks"].as_object();
+    let mut tasks = tasks.into_iter().flat_map(Map::values);
+    match (tasks.next(), tasks.next()) {
+        (Some(task), None) => {
+            let name = task["componentRef"]["name"].as_str().unwrap_or_default();
+            pipeline["components"][name]["executorLabel"].is_string()
+        }
+        _ => false,
+    }
+}
+
 /// Whether a run may give these parameters to a pipeline. `broken` says which faults are on.
 pub(super) fn check_parameters(
     spec: &Value,

@@ -1,5 +1,7 @@
 //! The upload endpoints: multipart files, and errors of a shape of their own.
 
+use std::io::Read;
+
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -10,6 +12,11 @@ use super::{
     template,
 };
 
+/// The file of an archive that is taken for the pipeline.
+const PIPELINE_FILE: &str = "pipeline.yaml";
+/// The largest file of an archive, in bytes.
+const LARGEST: u64 = 32 << 20;
+
 /// A file of a multipart body.
 #[derive(Debug, PartialEq)]
 struct File<'b> {
@@ -17,10 +24,11 @@ struct File<'b> {
     bytes: &'b [u8],
 }
 
-/// The extensions that are taken. Archives are not read here.
+/// The extensions of what is read as it is; all else must be an archive.
 const EXTENSIONS: [&str; 3] = [".yaml", ".yml", ".json"];
 
-fn refused(status: StatusCode, message: impl Into<String>, json: bool) -> Reply {
+/// A refusal as these endpoints word it.
+pub(super) fn refused(status: StatusCode, message: impl Into<String>, json: bool) -> Reply {
     Reply::Upload {
         status,
         message: message.into(),
@@ -61,7 +69,73 @@ fn file<'b>(content_type: &str, body: &'b [u8]) -> Option<File<'b>> {
     }
 }
 
+/// The file `pipeline.yaml` of a compressed tar archive, or the first one.
+fn untar(bytes: &[u8]) -> Option<Vec<u8>> {
+    let read = || -> std::io::Result<Option<Vec<u8>>> {
+        let gzip = flate2::read::GzDecoder::new(bytes).take(LARGEST);
+        let mut found = None;
+        for entry in tar::Archive::new(gzip).entries()? {
+            let mut entry = entry?;
+            let is_it = entry.path()?.as_os_str() == PIPELINE_FILE;
+            if is_it || found.is_none() {
+                let mut content = Vec::new();
+                entry.read_to_end(&mut content)?;
+                found = Some(content);
+            }
+            if is_it {
+                break;
+            }
+        }
+        Ok(found)
+    };
+    read().ok().flatten()
+}
+
+/// The file `pipeline.yaml` of a zip archive, or the first one; stored or deflated, with its size before it.
+fn unzip(bytes: &[u8]) -> Option<Vec<u8>> {
+    let number = |from: usize, length: usize| {
+        let part = bytes.get(from..from + length)?;
+        let part = part.iter().rev().map(|byte| usize::from(*byte));
+        Some(part.fold(0, |all, byte| all << 8 | byte))
+    };
+    let mut found = None;
+    let mut at = 0;
+    while bytes.get(at..at + 4) == Some(b"PK\x03\x04") {
+        let (method, size) = (number(at + 8, 2)?, number(at + 18, 4)?);
+        let (name, extra) = (number(at + 26, 2)?, number(at + 28, 2)?);
+        let begin = at + 30 + name + extra;
+        let is_it = bytes.get(at + 30..at + 30 + name)? == PIPELINE_FILE.as_bytes();
+        let packed = bytes.get(begin..begin + size)?;
+        if is_it || found.is_none() {
+            let mut content = Vec::new();
+            match method {
+                0 => content.extend(packed),
+                8 => {
+                    let inflated = flate2::read::DeflateDecoder::new(packed).take(LARGEST);
+                    { inflated }.read_to_end(&mut content).ok()?;
+                }
+                _ => return None,
+            }
+            found = Some(content);
+        }
+        if is_it {
+            break;
+        }
+        at = begin + size;
+    }
+    found
+}
+
 impl Server {
+    /// What is in an archive.
+    fn unpack(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match bytes {
+            [b'P', b'K', ..] if !self.broken("pipeline/is-uploaded-as-zip") => unzip(bytes),
+            [0x1f, 0x8b, ..] if !self.broken("pipeline/is-uploaded-as-tarball") => untar(bytes),
+            _ => None,
+        }
+    }
+
     /// `POST /pipelines/upload` and `/pipelines/upload_version`.
     pub(super) fn upload(
         &self,
@@ -81,12 +155,15 @@ impl Server {
         let Some(file) = file(content_type, body) else {
             return refused(bad, "Failed to read pipeline from file", false);
         };
-        if !EXTENSIONS
-            .iter()
-            .any(|extension| file.name.ends_with(extension))
-        {
+        let is_plain = EXTENSIONS.iter().any(|end| file.name.ends_with(end));
+        let unpacked = if is_plain {
+            Some(file.bytes.to_vec())
+        } else {
+            self.unpack(file.bytes)
+        };
+        let Some(content) = unpacked else {
             return refused(bad, "Failed to read a pipeline spec file", false);
-        }
+        };
         let name = Some(pair("name"))
             .filter(|n| !n.is_empty())
             .unwrap_or_else(|| file.name.clone());
@@ -104,15 +181,22 @@ impl Server {
         } else {
             "Failed to create a pipeline and a pipeline version"
         };
-        if file.bytes.is_empty() {
+        if content.is_empty() {
             return refused(StatusCode::INTERNAL_SERVER_ERROR, failed, true);
         }
         let lenient = self.broken("pipeline/refuses-what-is-no-pipeline");
-        let spec = match template::parse(&String::from_utf8_lossy(file.bytes)) {
+        let mut spec = match template::parse(&String::from_utf8_lossy(&content)) {
             Ok(spec) => spec,
             Err(_) if lenient => Value::Null,
             Err(why) => return refused(bad, why, true),
         };
+        let flag = spec.pointer_mut("/root/inputDefinitions/parameters/flag");
+        if let Some(Value::Object(flag)) = flag
+            && is_plain
+            && self.broken("pipeline/keeps-what-was-uploaded")
+        {
+            flag.shift_remove("defaultValue");
+        }
         let version = Version {
             pipeline: pair("pipelineid"),
             name: name.clone(),
@@ -136,7 +220,11 @@ impl Server {
             name,
             display_name,
             description: pair("description"),
-            namespace: String::new(),
+            namespace: if self.multi_user {
+                pair("namespace")
+            } else {
+                String::new()
+            },
             ..Pipeline::default()
         };
         let made = self.add_pipeline(pipeline).and_then(|id| {

@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{Said, folder, kfconform, program, read, results};
+use crate::{beside, folder, kfconform, program, read, results};
 
 /// Leads every connection to `upstream`, but for dry runs of experiments: these get `answer`.
 pub(crate) async fn hostile(upstream: SocketAddr, answer: Vec<u8>) -> SocketAddr {
@@ -79,25 +79,19 @@ async fn survives(name: &str, body: &[u8]) {
         .kubeconfig()
         .replace(&reference.world.url(), &format!("http://{address}"));
     std::fs::write(dir.path().join("ref.yaml"), config).expect("written");
-    let path = dir.path().to_owned();
-    let said = tokio::task::spawn_blocking(move || {
-        let mut run = program(
-            &path,
-            &[
-                "run",
-                "--kubeconfig",
-                "ref.yaml",
-                "--only",
-                "katib/validation/objective",
-                "--out",
-                "out",
-            ],
-        );
-        Said::from(run.output().expect("starts"))
-    })
-    .await
-    .expect("it ends")
-    .exits(1);
+    let run = program(
+        dir.path(),
+        &[
+            "run",
+            "--kubeconfig",
+            "ref.yaml",
+            "--only",
+            "katib/validation/objective",
+            "--out",
+            "out",
+        ],
+    );
+    let said = beside(run).await.exits(1);
     for text in [&said.out, &said.err] {
         let acts = |c: char| {
             (c.is_control() && c != '\n' && c != '\t')

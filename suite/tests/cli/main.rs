@@ -4,14 +4,23 @@
 mod common;
 
 mod bot;
+mod coverage;
+mod diff;
+mod docs;
+mod export;
 mod hostile;
 mod interruption;
+mod launch;
+mod locked;
+mod pipelines;
+mod plugins;
 mod rerun;
 mod rights;
 mod sample;
 mod secrets;
 mod shows;
 mod signed;
+mod site;
 mod submission;
 mod unreachable;
 mod usage;
@@ -80,6 +89,19 @@ pub(crate) fn program(dir: &Path, args: &[&str]) -> Command {
 /// Runs the program to its end.
 pub(crate) fn kfconform(dir: &Path, args: &[&str]) -> Said {
     Said::from(program(dir, args).output().expect("the program starts"))
+}
+
+/// The same, with the password of keys that have none.
+pub(crate) fn with_key(dir: &Path, args: &[&str]) -> Said {
+    let mut command = program(dir, args);
+    command.env("COSIGN_PASSWORD", "");
+    Said::from(command.output().expect("the program starts"))
+}
+
+/// Runs the program while a reference of this test's own answers it.
+pub(crate) async fn beside(mut command: Command) -> Said {
+    let ran = tokio::task::spawn_blocking(move || command.output()).await;
+    Said::from(ran.expect("it ends").expect("the program starts"))
 }
 
 /// An empty folder of this test's own.

@@ -6,7 +6,7 @@ use kfconform::reference::{Reference, ReferenceOptions};
 use serde_json::Value;
 
 use crate::{
-    Said, folder,
+    Said, beside, folder,
     hostile::{hostile, refusal},
     program, read, results,
 };
@@ -17,9 +17,7 @@ const SOUND: &str = "katib/api/kinds";
 async fn said(dir: &Path, args: &[&str]) -> Said {
     let mut command = program(dir, args);
     command.env("COSIGN_PASSWORD", "");
-    tokio::task::spawn_blocking(move || Said::from(command.output().expect("starts")))
-        .await
-        .expect("it ends")
+    beside(command).await
 }
 
 fn check<'a>(results: &'a Value, id: &str) -> &'a Value {

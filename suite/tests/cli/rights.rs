@@ -61,7 +61,7 @@ fn run_as(rules: &[Value], only: &[&str]) -> Results {
         options.only = only.iter().map(ToString::to_string).collect();
         let (events, _) = mpsc::unbounded_channel();
         let (_keep, interrupt) = watch::channel(Interrupt::No);
-        let results = engine::run(options, events, interrupt).await;
+        let results = Box::pin(engine::run(options, events, interrupt)).await;
         reference.world.shutdown();
         results.expect("the run comes to its end")
     })
@@ -144,8 +144,8 @@ fn is_named(group: &str, resource: &str, verb: &str, only: &[&str]) {
 #[test]
 fn a_missing_right_to_make_or_see_something_is_named() {
     let objective = ["katib/validation/objective"].as_slice();
-    is_named("", "namespaces", "create", objective);
-    is_named("", "namespaces", "delete", objective);
+    is_named("kubeflow.org", "profiles", "create", objective);
+    is_named("kubeflow.org", "profiles", "delete", objective);
     is_named("", "serviceaccounts", "list", objective);
     is_named("kubeflow.org", "experiments", "create", objective);
     is_named("", "services", "list", &["pipelines/server/*"]);
@@ -187,7 +187,7 @@ fn who_may_nothing_is_told_what_and_leaves_nothing() {
         assert_eq!(check.reason.as_deref(), Some("no-permission"));
         let message = check.message.as_deref().unwrap_or_default();
         assert!(
-            message.contains("cannot create resource \"namespaces\"")
+            message.contains("cannot create resource \"profiles\"")
                 || message.contains("cannot list resource \"services\""),
             "{message}"
         );

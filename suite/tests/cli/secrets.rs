@@ -26,7 +26,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{Said, folder, interruption::Running, program, read, results};
+use crate::{Said, beside, folder, interruption::Running, program, read, results};
 
 const BEARER: &str = "planted-bearer/7Qx+1~of-the-kubeconfig";
 const PASSWORD: &str = "planted-password/7Qx+2~of-the-kubeconfig";
@@ -503,9 +503,7 @@ impl Scene {
     }
 
     async fn run(&self, more: &[&str]) -> Said {
-        let mut run = program(self.dir.path(), &Self::arguments(more));
-        let output = tokio::task::spawn_blocking(move || run.output()).await;
-        Said::from(output.expect("it ends").expect("it starts"))
+        beside(program(self.dir.path(), &Self::arguments(more))).await
     }
 
     /// Asserts that each of these was in the traffic, and none of all that is secret is in what was left.
@@ -647,10 +645,8 @@ async fn a_conformant_run_tells_nothing() {
     ];
     scene.tells_nothing(&said, &used);
     // What was taken out is missed by nobody.
-    let out = scene.dir.path().to_owned();
-    let replay = move || program(&out, &["evidence", "out", "--replay"]).output();
-    let said = tokio::task::spawn_blocking(replay).await.expect("it ends");
-    let said = Said::from(said.expect("it starts")).exits(0);
+    let replay = program(scene.dir.path(), &["evidence", "out", "--replay"]);
+    let said = beside(replay).await.exits(0);
     assert_eq!(held(said.out.as_bytes(), &ALL), BTreeSet::new());
     let results = results(&scene.dir.path().join("out"));
     assert!(
@@ -664,12 +660,11 @@ async fn a_conformant_run_tells_nothing() {
     let file = scene.dir.path().join("ref.yaml");
     let config = read(&file).replace(&BASE64.encode(CLIENT_KEY), &BASE64.encode(&broken));
     std::fs::write(&file, config).expect("written");
-    let mut run = program(
+    let run = program(
         scene.dir.path(),
         &["run", "--kubeconfig", "ref.yaml", "--out", "broken"],
     );
-    let said = tokio::task::spawn_blocking(move || run.output()).await;
-    let said = Said::from(said.expect("it ends").expect("it starts")).exits(3);
+    let said = beside(run).await.exits(3);
     for line in broken.lines().filter(|line| !line.starts_with("-----")) {
         assert_eq!(held(said.err.as_bytes(), &[line, BEARER]), BTreeSet::new());
     }
@@ -802,12 +797,11 @@ async fn a_server_that_cannot_be_reached_is_named_without_its_password() {
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
     });
     std::fs::write(dir.path().join("ref.yaml"), config.to_string()).expect("written");
-    let mut run = program(
+    let run = program(
         dir.path(),
         &["run", "--kubeconfig", "ref.yaml", "--out", "out"],
     );
-    let said = tokio::task::spawn_blocking(move || run.output()).await;
-    let said = Said::from(said.expect("it ends").expect("it starts")).exits(3);
+    let said = beside(run).await.exits(3);
     assert!(
         said.err.contains("http://127.0.0.1:1 cannot be reached"),
         "{}",

@@ -138,7 +138,11 @@ fn the_role_is_yaml_and_the_same_as_json() {
                 .contains(&Value::from("secrets")),
             "{rule}"
         );
-        assert_ne!(rule["apiGroups"][0], "rbac.authorization.k8s.io");
+        if rule["apiGroups"][0] == "rbac.authorization.k8s.io" {
+            let verbs = rule["verbs"].as_array().expect("verbs").iter();
+            let writes = |verb: &&Value| ["create", "update", "patch"].iter().any(|w| *verb == w);
+            assert_eq!(verbs.filter(writes).count(), 0, "{rule}");
+        }
     }
     assert_eq!(documents[1]["subjects"][0]["namespace"], "suite");
     assert_eq!(text(&["rbac"]).matches("kind: ").count(), 1);
@@ -160,7 +164,9 @@ fn completions_and_the_manual() {
         manual.contains(".TH kfconform 1") && manual.contains("Exit codes"),
         "{manual}"
     );
+    // Lines end where they end.
     let help = text(&["--help"]);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         help.contains("0 conformant") && help.contains("2 usage error"),
         "{help}"
@@ -231,4 +237,99 @@ fn a_reader_that_went_away_is_no_error() {
         .expect("starts");
     drop(child.stdout.take());
     crate::Said::from(child.wait_with_output().expect("ends")).exits(0);
+}
+
+#[cfg(unix)]
+#[test]
+fn it_is_a_plugin_of_kubectl_where_it_is_called_so() {
+    use std::process::Command;
+
+    let dir = folder();
+    let plugin = dir.path().join("kubectl-kfconform");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kfconform"), &plugin).expect("linked");
+    let run = |args: &[&str]| {
+        let output = Command::new(&plugin)
+            .args(args)
+            .output()
+            .expect("it starts");
+        crate::Said::from(output).exits(0).out
+    };
+    assert!(
+        run(&["--help"]).contains("Usage: kubectl kfconform "),
+        "{}",
+        run(&["--help"])
+    );
+    assert!(run(&["run", "--help"]).contains("Usage: kubectl kfconform run"));
+    assert!(run(&["completions", "fish"]).contains("complete -c kubectl-kfconform"));
+    // kubectl runs this file, and reads names, tabs and explanations, and at last what to do with them.
+    let completer = run(&["completions", "kubectl"]);
+    assert!(
+        completer.starts_with("#!/bin/sh\n")
+            && completer.contains("exec kubectl-kfconform __complete \"$@\"")
+    );
+    let names = |args: &[&str]| -> Vec<String> {
+        let said = run(&[&["__complete"], args].concat());
+        said.lines()
+            .map(|l| l.split('\t').next().unwrap_or_default().to_owned())
+            .collect()
+    };
+    assert_eq!(
+        names(&["re"]),
+        ["rerun", "review", "report", "reference", "retrieve", ":4"]
+    );
+    assert_eq!(names(&["run", "--kub"]), ["--kubeconfig", ":4"]);
+    assert_eq!(names(&["run", ""]), [":0"]);
+    assert!(
+        !names(&[""])
+            .iter()
+            .any(|name| name.contains("runner") || name.contains("__"))
+    );
+}
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let dir = folder();
+    kfconform(dir.path(), &["man", "--out", "man"]).exits(0);
+    for page in [
+        "kfconform.1",
+        "kfconform-run.1",
+        "kfconform-review.1",
+        "kfconform-site.1",
+    ] {
+        let text = crate::read(dir.path().join("man").join(page));
+        assert!(text.contains(".TH"), "{page}");
+    }
+    assert!(!dir.path().join("man/kfconform-runner.1").exists());
+}
+
+#[test]
+fn a_result_is_shown_again_in_each_form() {
+    let dir = folder();
+    let run = [
+        "run",
+        "--reference",
+        "--quiet",
+        "--only",
+        "katib/validation/objective",
+        "--out",
+        "r",
+    ];
+    kfconform(
+        dir.path(),
+        &[&run[..], &["--fault", "katib/validation/objective:type"]].concat(),
+    )
+    .exits(1);
+    // It exits as the run did, so that a pipeline may gate on a result that another job left.
+    let show = |format: &str| {
+        kfconform(dir.path(), &["report", "r", "--format", format])
+            .exits(1)
+            .out
+    };
+    assert_eq!(show("json"), crate::read(dir.path().join("r/results.json")));
+    assert_eq!(show("junit"), crate::read(dir.path().join("r/junit.xml")));
+    assert_eq!(show("html"), crate::read(dir.path().join("r/report.html")));
+    assert!(show("text").contains("FAIL katib/validation/objective"));
+    assert!(show("markdown").contains("| failed | `katib/validation/objective` |"));
+    assert!(show("github").contains("::error title=katib/validation/objective (failed)::"));
+    kfconform(dir.path(), &["report", "nowhere"]).exits(2);
 }

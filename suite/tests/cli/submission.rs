@@ -8,14 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{PRODUCT, Said, folder, kfconform, program, read, results};
-
-/// Runs the program, with the password of the key that [`desk`] holds.
-fn with_key(dir: &Path, args: &[&str]) -> Said {
-    let mut command = program(dir, args);
-    command.env("COSIGN_PASSWORD", "");
-    Said::from(command.output().expect("the program starts"))
-}
+use crate::{PRODUCT, Said, folder, kfconform, read, results, with_key};
 
 /// A folder with a key, another key, a product and a result of the reference, made once.
 fn desk() -> &'static Path {

@@ -3,8 +3,10 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use kfconform::{
+    clock::Clock,
     cluster::Target,
     engine::{self, Interrupt, RunOptions},
+    hurry,
     reference::{self, Reference, ReferenceOptions},
     report::model::Results,
 };
@@ -49,14 +51,32 @@ pub async fn run_reference(faults: &[&str]) -> (Results, tempfile::TempDir) {
     run_changed(faults, |_| {}).await
 }
 
-/// As [`run_reference`], with changed options.
+/// As [`run_reference`], with changed options. Its time passes as fast as nothing happens, on a runtime of its own.
+#[allow(
+    clippy::unused_async,
+    reason = "those who call it are, and wait for it"
+)]
 pub async fn run_changed(
+    faults: &[&str],
+    change: impl FnOnce(&mut RunOptions) + Send,
+) -> (Results, tempfile::TempDir) {
+    std::thread::scope(|scope| {
+        let made =
+            scope.spawn(|| hurry::run(|| run_with_the_wall(faults, change)).expect("a runtime"));
+        made.join().expect("the run comes to its end")
+    })
+}
+
+/// As [`run_changed`], in the time of the wall: what does not wait for a clock, and is looked at while it happens.
+pub async fn run_with_the_wall(
     faults: &[&str],
     change: impl FnOnce(&mut RunOptions),
 ) -> (Results, tempfile::TempDir) {
     kfconform::install_crypto();
+    let clock = Clock::wall();
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let reference = Reference::start(ReferenceOptions {
+        clock,
         faults: faults.clone(),
         ..ReferenceOptions::default()
     })
@@ -64,12 +84,13 @@ pub async fn run_changed(
     .expect("the reference starts");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let mut options = options(&reference);
+    options.clock = clock;
     options.faults = faults;
     options.out = Some(dir.path().to_owned());
     change(&mut options);
     let (events, _) = mpsc::unbounded_channel();
     let (_keep, interrupt) = watch::channel(Interrupt::No);
-    let results = engine::run(options, events, interrupt)
+    let results = Box::pin(engine::run(options, events, interrupt))
         .await
         .expect("the run comes to its end");
     (results, dir)

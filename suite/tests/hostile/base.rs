@@ -8,9 +8,10 @@ use std::{
 
 use kfconform::{
     engine::Recording,
-    report::{html, junit, model::Results},
+    report::{self, model::Results},
     review::{self, Options, Verdict},
     seal::{PrivateKey, bundle::Bundle, folder::ATTESTATION_FILE, statement::Statement},
+    spec::Specs,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
@@ -87,12 +88,7 @@ pub fn base() -> &'static Base {
 async fn make() -> Base {
     let profile = std::env::var("HOSTILE_PROFILE").unwrap_or_else(|_| "notebooks".to_owned());
     let (results, run) = common::run_changed(&[], |options| options.profile = profile).await;
-    for (name, text) in [
-        ("junit.xml", junit::render(&results)),
-        ("report.html", html::render(&results)),
-    ] {
-        std::fs::write(run.path().join(name), text).expect("written");
-    }
+    report::write_beside(&results, Specs::embedded(), run.path()).expect("written");
     let dir = tempfile::tempdir().expect("a folder");
     let product = dir.path().join("product.yaml");
     std::fs::write(&product, PRODUCT).expect("written");
