@@ -6,27 +6,26 @@ use std::{
     fmt::Write as _,
     net::SocketAddr,
     path::Path,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use futures::future::join_all;
 use kfconform::{
     clock::Clock,
+    hurry,
     reference::{Reference, ReferenceOptions, kube::merge},
 };
 use reqwest::{Client, Method, header::CONTENT_TYPE, multipart};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-/// How much faster than the wall the reference's time runs, unless a group says otherwise: graces, sleeps and schedules
-/// are part of what was observed.
-const HASTE: f64 = 20.0;
-/// How long an entry that is asked until its answer comes is asked.
-const PATIENCE: Duration = Duration::from_secs(12);
-
-/// How many references run at a time: what must come in time should not wait for others.
-static ROOM: Semaphore = Semaphore::const_new(3);
+/// How long an entry that is asked until its answer comes is asked. Time passes only while the reference waits, so that
+/// graces, sleeps and schedules, which are part of what was observed, take as long as there, and no load tells.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// How often it is asked.
+const AGAIN: Duration = Duration::from_millis(100);
+/// In so much time of doing nothing, controllers have done what they will do by themselves.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A component's table.
 #[derive(Deserialize)]
@@ -55,8 +54,6 @@ struct Table {
 #[serde(deny_unknown_fields)]
 struct Group {
     name: String,
-    /// How much faster than the wall its time runs: less, where requests must come before something ends.
-    haste: Option<f64>,
     /// Requests that make what was there before the first entry.
     #[serde(default)]
     given: Vec<Request>,
@@ -340,10 +337,10 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    async fn start(table: &'a Table, haste: f64) -> Self {
+    async fn start(table: &'a Table) -> Self {
         kfconform::install_crypto();
         let reference = Reference::start(ReferenceOptions {
-            clock: Clock::scaled(haste),
+            clock: Clock::wall(),
             profiles: !table.without_profiles,
             ..ReferenceOptions::default()
         })
@@ -442,7 +439,7 @@ impl<'a> Asked<'a> {
             match world.service_account_token(&of.namespace, &of.account, &audiences, lifetime) {
                 Ok((token, _)) => return token,
                 Err(error) if began.elapsed() > PATIENCE => panic!("{error:?}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(_) => tokio::time::sleep(AGAIN).await,
             }
         }
     }
@@ -474,7 +471,7 @@ impl<'a> Asked<'a> {
                     return (answer, String::new());
                 }
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -545,15 +542,9 @@ fn known(facts: &Facts, difference: &Difference) -> Facts {
     }
 }
 
-/// How fast the time of a group runs.
-fn haste(group: &Group) -> f64 {
-    group.haste.unwrap_or(HASTE)
-}
-
 /// Puts a group to a reference of its own, and says what is wrong.
 async fn group(table: &Table, group: &Group, differences: &Differences) -> Vec<String> {
-    let _room = ROOM.acquire().await.expect("is never closed");
-    let asked = Asked::start(table, haste(group)).await;
+    let asked = Asked::start(table).await;
     let mut marks = Marks::new();
     let mut wrong = Vec::new();
     let mut since = None;
@@ -567,6 +558,7 @@ async fn group(table: &Table, group: &Group, differences: &Differences) -> Vec<S
             answer.body
         );
     }
+    tokio::time::sleep(SETTLED).await;
     for entry in &group.entries {
         let difference = differences.get(&entry.name);
         let allowed = difference.map(|difference| known(&entry.answer, difference));
@@ -608,7 +600,7 @@ async fn group(table: &Table, group: &Group, differences: &Differences) -> Vec<S
 }
 
 /// Puts a whole table, and says what is wrong.
-async fn wrong(table: &Table, differences: &Differences) -> Vec<String> {
+fn wrong(table: &Table, differences: &Differences) -> Vec<String> {
     let mut names = BTreeSet::new();
     let mut wrong = Vec::new();
     for entry in table.groups.iter().flat_map(|group| &group.entries) {
@@ -628,17 +620,13 @@ async fn wrong(table: &Table, differences: &Differences) -> Vec<String> {
             ));
         }
     }
-    // Those whose time runs slowest begin first.
-    let mut groups: Vec<&Group> = table.groups.iter().collect();
-    groups.sort_by(|a, b| haste(a).total_cmp(&haste(b)));
-    let groups = groups
-        .into_iter()
-        .map(|each| group(table, each, differences));
-    wrong.extend(join_all(groups).await.into_iter().flatten());
+    for each in &table.groups {
+        wrong.extend(hurry::run(|| group(table, each, differences)).expect("a runtime"));
+    }
     wrong
 }
 
-async fn component(name: &str, least: usize) {
+fn component(name: &str, least: usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/observed");
     let read = |file: String| {
         std::fs::read_to_string(folder.join(&file))
@@ -658,7 +646,7 @@ async fn component(name: &str, least: usize) {
         count >= least,
         "the table of {name} has lost entries: {count} of {least}"
     );
-    let wrong = wrong(&table, &differences).await;
+    let wrong = wrong(&table, &differences);
     assert!(
         wrong.is_empty(),
         "{name}: the reference differs from what was observed in {} of {count} entries\n{}",
@@ -667,56 +655,56 @@ async fn component(name: &str, least: usize) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pipelines() {
-    component("pipelines", 160).await;
+#[test]
+fn pipelines() {
+    component("pipelines", 160);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pipelines_multi_user() {
-    component("pipelines-multi-user", 115).await;
+#[test]
+fn pipelines_multi_user() {
+    component("pipelines-multi-user", 115);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pipelines_store() {
-    component("pipelines-store", 21).await;
+#[test]
+fn pipelines_store() {
+    component("pipelines-store", 21);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn notebooks() {
-    component("notebooks", 78).await;
+#[test]
+fn notebooks() {
+    component("notebooks", 78);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn jupyter_web_app() {
-    component("jupyter-web-app", 108).await;
+#[test]
+fn jupyter_web_app() {
+    component("jupyter-web-app", 108);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn platform() {
-    component("platform", 342).await;
+#[test]
+fn platform() {
+    component("platform", 342);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn katib() {
-    component("katib", 76).await;
+#[test]
+fn katib() {
+    component("katib", 76);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn kserve() {
-    component("kserve", 118).await;
+#[test]
+fn kserve() {
+    component("kserve", 118);
 }
 
 /// A table of one group, put with these differences: what is said to be wrong.
-async fn said(entries: Value, differences: Value) -> String {
+fn said(entries: Value, differences: Value) -> String {
     let table = serde_json::json!({"observed": "nothing", "groups": [{"name": "group", "entries": entries}]});
     let table: Table = serde_json::from_value(table).expect("a table");
     let differences = serde_json::from_value(differences).expect("a list of differences");
-    wrong(&table, &differences).await.join("")
+    wrong(&table, &differences).join("")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_differs_is_named_with_what_was_expected_and_seen() {
+#[test]
+fn what_differs_is_named_with_what_was_expected_and_seen() {
     let map = serde_json::json!({"metadata": {"name": "map"}, "data": {"a": "1", "b": "2"}});
     let maps = "/api/v1/namespaces/default/configmaps";
     let entries = serde_json::json!([
@@ -731,7 +719,7 @@ async fn what_differs_is_named_with_what_was_expected_and_seen() {
          "answer": {"status": 409, "phrases": ["there already"], "fields": {"/reason": "AlreadyExists"}}},
         {"name": "again", "request": {"method": "GET", "path": format!("{maps}/none")}, "answer": {"status": 200}},
     ]);
-    let said = said(entries, serde_json::json!({})).await;
+    let said = said(entries, serde_json::json!({}));
     let expected = [
         "  two entries are called again\n",
         "  group/read\n    GET /api/v1/namespaces/default/configmaps/map\n",
@@ -746,8 +734,8 @@ async fn what_differs_is_named_with_what_was_expected_and_seen() {
     assert!(!said.contains("group/made"), "{said}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_difference_is_needed_exact_and_explained() {
+#[test]
+fn a_difference_is_needed_exact_and_explained() {
     let entry = |name: &str, status: u16| {
         let request = serde_json::json!({"method": "GET", "path": "/api/v1/namespaces/none"});
         serde_json::json!({"name": name, "request": request, "answer": {"status": status, "fields": {"/code": status}}})
@@ -765,8 +753,7 @@ async fn a_difference_is_needed_exact_and_explained() {
             "mended": differs("it was there once", 200),
             "nobody": differs(" ", 200),
         }),
-    )
-    .await;
+    );
     let expected = [
         "  the list of differences names nobody, which is no entry\n",
         "  the list of differences gives no reason for nobody\n",
