@@ -384,9 +384,13 @@ fn readable(evidence: &Evidence) -> String {
     for exchange in &evidence.exchanges {
         exchange_text(exchange, &mut text);
     }
-    if !evidence.collected.is_empty() {
-        text.push_str("\ncollected after it had failed:\n");
-        for exchange in &evidence.collected {
+    let after = [
+        ("collected after it had failed", &evidence.collected),
+        ("removed since nobody needed it any more", &evidence.removed),
+    ];
+    for (what, exchanges) in after.into_iter().filter(|(_, all)| !all.is_empty()) {
+        let _ = writeln!(text, "\n{what}:");
+        for exchange in exchanges {
             exchange_text(exchange, &mut text);
         }
     }

@@ -489,6 +489,9 @@ pub struct Evidence {
     /// What was collected of its objects after it had failed, before they were removed. No verdict reads it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub collected: Vec<Exchange>,
+    /// How what it made, and what it built on, was removed where nobody needed it any more. No verdict reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Exchange>,
 }
 
 impl Evidence {

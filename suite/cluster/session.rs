@@ -174,6 +174,7 @@ impl Session {
             uses,
             exchanges: std::mem::take(&mut self.state().recorded),
             collected: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -549,6 +550,7 @@ mod tests {
             uses: vec![],
             exchanges,
             collected: vec![],
+            removed: Vec::new(),
         }
     }
 

@@ -74,6 +74,16 @@ impl Made {
         exchanges.iter().filter_map(Self::of).collect()
     }
 
+    /// Its name, or its id.
+    pub(super) fn name(&self) -> &str {
+        &self.id
+    }
+
+    /// The path that reads it, and that deletes it.
+    pub(super) fn path(&self) -> &str {
+        &self.request.asked.path
+    }
+
     fn of(exchange: &Exchange) -> Option<Self> {
         let Reply::Answer(answer) = &exchange.reply else {
             return None;

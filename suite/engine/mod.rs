@@ -14,6 +14,7 @@ mod replay;
 mod rerun;
 mod run;
 mod space;
+mod sweep;
 
 pub use event::Event;
 pub use merge::{MergeError, merge};

@@ -89,6 +89,13 @@ impl Plan {
 
 /// The set-ups that checks need, each once, those that others build on first.
 pub fn setups(items: &[Planned]) -> Vec<&'static checks::Setup> {
+    built_on(items.iter().flat_map(|planned| planned.check.needs))
+}
+
+/// These set-ups and all that they build on, each once, those that others build on first.
+pub(super) fn built_on<'a>(
+    setups: impl IntoIterator<Item = &'a &'static checks::Setup>,
+) -> Vec<&'static checks::Setup> {
     fn visit(setup: &'static checks::Setup, out: &mut Vec<&'static checks::Setup>) {
         if out.iter().any(|s| s.id == setup.id) {
             return;
@@ -99,10 +106,8 @@ pub fn setups(items: &[Planned]) -> Vec<&'static checks::Setup> {
         out.push(setup);
     }
     let mut out = Vec::new();
-    for planned in items {
-        for setup in planned.check.needs {
-            visit(setup, &mut out);
-        }
+    for setup in setups {
+        visit(setup, &mut out);
     }
     out
 }

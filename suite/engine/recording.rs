@@ -181,7 +181,7 @@ impl Recording {
             } else {
                 let one: Evidence =
                     serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-                if one.exchanges.len() + one.collected.len() > MAX_EXCHANGES {
+                if one.exchanges.len() + one.collected.len() + one.removed.len() > MAX_EXCHANGES {
                     return Err(RecordingError::TooLarge(format!(
                         "`{name}` has more than {MAX_EXCHANGES} exchanges"
                     )));

@@ -25,9 +25,10 @@ use super::{
     collect::{Made, collect},
     journal::{Journal, Line},
     parts::{self, Part},
-    plugins,
+    plan, plugins,
     replay::guarded,
     space,
+    sweep::{ToCome, sweep},
 };
 use crate::{
     checks::{self, Cx, RunContext, Setup, Timeouts},
@@ -251,6 +252,28 @@ struct Shop {
     started: Timestamp,
     /// The attempt that this process makes: 1, or one more for each resumption.
     attempt: u32,
+    places: Places,
+}
+
+/// How much may be under way at once.
+struct Places {
+    checks: Semaphore,
+    /// A check that waits for a set-up must not keep it from beginning.
+    setups: Semaphore,
+}
+
+impl Places {
+    fn new(jobs: usize) -> Self {
+        Self {
+            checks: Semaphore::new(jobs.max(1)),
+            setups: Semaphore::new(jobs.max(1)),
+        }
+    }
+
+    /// Whether set-ups wait for one another, so that what goes makes room for them.
+    fn are_taken(&self) -> bool {
+        self.setups.available_permits() == 0
+    }
 }
 
 impl Shop {
@@ -285,29 +308,54 @@ impl Shop {
         }
     }
 
-    /// What was made by an ended set-up, and by those that it builds on.
-    fn made_by<'a>(&self, setups: impl IntoIterator<Item = &'a &'static str>) -> Vec<Made> {
+    /// What was made by ended set-ups.
+    fn made_by(&self, setups: &[&'static Setup]) -> Vec<Made> {
         let made = self
             .made
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let of = setups.into_iter().filter_map(|id| made.get(*id));
+        let of = setups.iter().filter_map(|setup| made.get(setup.id));
         of.flatten().cloned().collect()
     }
 
     /// Reads what a failed check made, before it is removed.
     async fn collect(&self, cx: &Cx, made: &[Made]) -> Vec<cluster::Exchange> {
+        let look = self.after(cx);
+        collect(&look, made).await;
+        look.session
+            .evidence(&self.context.id, Vec::new())
+            .exchanges
+    }
+
+    /// Removes what a check made that is over, and what it built on, as far as nobody needs it any more.
+    async fn sweep(
+        &self,
+        cx: &Cx,
+        planned: &Planned,
+        mut made: Vec<Made>,
+        to_come: &ToCome,
+    ) -> Vec<cluster::Exchange> {
+        let Some(free) = to_come.over(planned) else {
+            return Vec::new();
+        };
+        let broom = self.after(cx);
+        made.extend(self.made_by(&free));
+        sweep(&broom, &made, self.places.are_taken()).await;
+        broom
+            .session
+            .evidence(&self.context.id, Vec::new())
+            .exchanges
+    }
+
+    /// What asks for a check that is over.
+    fn after(&self, cx: &Cx) -> Cx {
         let session = Session::live(
             Arc::clone(&self.door),
             cx.id(),
             cx.session.attempt(),
             Duration::from_secs(20),
         );
-        let look = Cx::new(session, Arc::clone(&self.context), BTreeMap::new());
-        collect(&look, made).await;
-        look.session
-            .evidence(&self.context.id, Vec::new())
-            .exchanges
+        Cx::new(session, Arc::clone(&self.context), BTreeMap::new())
     }
 }
 
@@ -485,6 +533,7 @@ async fn follow(
         ),
         started,
         attempt,
+        places: Places::new(options.jobs),
     });
     shop.record(&discovery).map_err(writing)?;
 
@@ -545,9 +594,6 @@ async fn follow(
     }
 
     // Everything runs at once, within limits: set-ups as early as what they build on allows, checks by the job.
-    let jobs = Arc::new(Semaphore::new(options.jobs.max(1)));
-    // Set-ups have places of their own: a check that waits for one must not keep it from beginning.
-    let places = Arc::new(Semaphore::new(options.jobs.max(1)));
     let todo: Vec<(Planned, Option<Stop>)> = mine
         .into_iter()
         .filter(|p| {
@@ -568,7 +614,8 @@ async fn follow(
         .filter(|(_, stop)| stop.is_none())
         .map(|(planned, _)| planned.clone())
         .collect();
-    let setups = Setups::start(&shop, &wanted, &places);
+    let setups = Setups::start(&shop, &wanted);
+    let to_come = (!options.keep).then(|| Arc::new(ToCome::new(&wanted)));
     // Of a run in parts, the first has the plugins.
     let mut beside = JoinSet::new();
     if part.is_none_or(|part| part.index == 0) && !plan.items.is_empty() {
@@ -587,10 +634,13 @@ async fn follow(
     }
     let mut tasks = JoinSet::new();
     for (planned, stop) in todo {
-        let (shop, jobs) = (Arc::clone(&shop), Arc::clone(&jobs));
+        let shop = Arc::clone(&shop);
+        let to_come = to_come.clone();
         let needs = setups.of(planned.check.needs);
         let limit = context.limit(&planned.requirement);
-        tasks.spawn(async move { check(&shop, &planned, needs, stop, limit, &jobs).await });
+        tasks.spawn(
+            async move { check(&shop, &planned, needs, stop, limit, to_come.as_deref()).await },
+        );
     }
     let mut interrupted = false;
     while !(tasks.is_empty() && beside.is_empty()) {
@@ -751,13 +801,12 @@ struct Setups {
 
 impl Setups {
     /// Starts every set-up that these checks need. Each waits for those that it builds on.
-    fn start(shop: &Arc<Shop>, wanted: &[Planned], places: &Arc<Semaphore>) -> Self {
+    fn start(shop: &Arc<Shop>, wanted: &[Planned]) -> Self {
         let mut setups = Self {
             started: HashMap::new(),
         };
-        for setup in super::plan::setups(wanted) {
-            let (shop, places) = (Arc::clone(shop), Arc::clone(places));
-            let task = tokio::spawn(make(shop, setup, setups.of(setup.needs), places));
+        for setup in plan::setups(wanted) {
+            let task = tokio::spawn(make(Arc::clone(shop), setup, setups.of(setup.needs)));
             let abort = task.abort_handle();
             let shared = async move {
                 task.await.unwrap_or_else(|error| checks::SetupResult {
@@ -805,7 +854,6 @@ async fn make(
     shop: Arc<Shop>,
     setup: &'static Setup,
     needs: Vec<(&'static str, SharedSetup)>,
-    places: Arc<Semaphore>,
 ) -> checks::SetupResult {
     let attempt = shop.attempt;
     let facts = &shop.context.facts;
@@ -830,7 +878,7 @@ async fn make(
     let _place = if setup.id == checks::IMAGE.id {
         None
     } else {
-        Some(places.acquire().await)
+        Some(shop.places.setups.acquire().await)
     };
     shop.say(Event::SetupStarted(setup.id.into()));
     let begin = |made: &BTreeMap<&'static str, checks::SetupResult>| {
@@ -874,15 +922,16 @@ async fn make(
     let ended = cx.session.now_ms();
     let uses = made.iter().map(|(id, of)| ((*id).to_owned(), of.attempt));
     let mut evidence = cx.session.evidence(&shop.context.id, uses.collect());
-    let mut all = Made::all(&evidence.exchanges);
-    all.extend(shop.made_by(made.keys()));
+    let own = Made::all(&evidence.exchanges);
     if matches!(value, Err(Stop::Failed(_))) {
+        let mut all = own.clone();
+        all.extend(shop.made_by(&plan::built_on(setup.needs)));
         evidence.collected = shop.collect(&cx, &all).await;
     }
     shop.made
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .insert(setup.id, all);
+        .insert(setup.id, own);
     let place = shop.record(&evidence).unwrap_or_else(|error| {
         value = Err(not_written(&error));
         None
@@ -931,7 +980,7 @@ async fn check(
     needs: Vec<(&'static str, SharedSetup)>,
     stop: Option<Stop>,
     limit: Duration,
-    jobs: &Semaphore,
+    to_come: Option<&ToCome>,
 ) -> CheckResult {
     let id = planned.check.id;
     let mut setups = BTreeMap::new();
@@ -943,9 +992,11 @@ async fn check(
     // Of a set-up that failed the same is collected there.
     let sound = setups.values().all(|setup| setup.value.is_ok());
     // A check that waits for a set-up holds no place; the semaphore is never closed.
-    let _place = jobs.acquire().await;
+    let place = shop.places.checks.acquire().await;
     let session = Session::live(Arc::clone(&shop.door), id, shop.attempt, limit);
     let cx = Cx::new(session, Arc::clone(&shop.context), setups);
+    // What was never to run is no check that others wait for.
+    let to_come = to_come.filter(|_| stop.is_none());
     let outcome = if let Some(stop) = stop {
         Err(stop)
     } else {
@@ -957,8 +1008,13 @@ async fn check(
     let mut evidence = cx.session.evidence(&shop.context.id, cx.uses());
     if matches!(outcome, Err(Stop::Failed(_))) && sound {
         let mut made = Made::all(&evidence.exchanges);
-        made.extend(shop.made_by(planned.check.needs.iter().map(|setup| &setup.id)));
+        made.extend(shop.made_by(&plan::built_on(planned.check.needs)));
         evidence.collected = shop.collect(&cx, &made).await;
+    }
+    drop(place);
+    if let Some(to_come) = to_come {
+        let made = Made::all(&evidence.exchanges);
+        evidence.removed = shop.sweep(&cx, planned, made, to_come).await;
     }
     let (place, outcome) = match shop.record(&evidence) {
         Ok(place) => (place, outcome),

@@ -753,7 +753,8 @@ fn exchange_times(case: &Case) -> Vec<String> {
         if evidence.started > evidence.deadline {
             broken.push(format!("`{path}` begins after its time was up"));
         }
-        for exchange in evidence.exchanges.iter().chain(&evidence.collected) {
+        let judged = evidence.exchanges.iter();
+        for exchange in judged.chain(&evidence.collected).chain(&evidence.removed) {
             let what = || format!("`{path}`: {}", exchange.asked.line());
             // A clean-up does several things at once, and records each when it is done.
             let ordered = exchange.at >= last || evidence.id == "run/cleanup";

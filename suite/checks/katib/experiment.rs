@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     assignments, dry_patch,
-    metrics::{SILENT, TEXT},
+    metrics::{JSON, SILENT, TEXT},
     names, number,
     runs::{DELETED, FAILING, GOAL, GRID, Observed, RANDOM, RESTARTED, RUNNING, WIDENED, active},
     sorted,
@@ -20,7 +20,7 @@ requirement_checks! {
     "katib/experiment/names-optimal-trial" => names_optimal_trial, needs [&RANDOM];
     "katib/experiment/stays-in-feasible-space" => stays_in_feasible_space, needs [&RANDOM];
     "katib/experiment/respects-parallelism" => respects_parallelism, needs [&RANDOM];
-    "katib/experiment/never-restarts" => never_restarts, needs [&RANDOM];
+    "katib/experiment/never-restarts" => never_restarts, needs [&JSON];
     "katib/experiment/reaches-goal" => reaches_goal, needs [&GOAL];
     "katib/experiment/fails-over-budget" => fails_over_budget, needs [&FAILING];
     "katib/experiment/searches-grid" => searches_grid, needs [&GRID];
@@ -170,7 +170,7 @@ pub async fn respects_parallelism(cx: &Cx) -> Outcome {
 
 /// With `resumePolicy: Never` what is done stays done; its labels may still change.
 pub async fn never_restarts(cx: &Cx) -> Outcome {
-    let seen: Observed = cx.setup(&RANDOM)?;
+    let seen: Observed = cx.setup(&JSON)?;
     let label = json!({"metadata": {"labels": {"shade": "green"}}});
     let answer = dry_patch(cx, &EXPERIMENT, seen.name(), "", &label).await?;
     accepted(&answer, "a label for an experiment that is done")?;

@@ -19,7 +19,7 @@ use crate::{
 setups! {
     /// A trial that writes its metrics into a file, whose objective counts by its latest value.
     pub TEXT = "setup/katib/text", judge "katib/metrics/reads-text-file", minutes 16, needs [&IMAGE], run: text;
-    /// A trial that writes its metrics as JSON.
+    /// A trial that writes its metrics as JSON, of an experiment that does not go on when it is done.
     pub JSON = "setup/katib/json", judge "katib/metrics/reads-json-file", minutes 16, needs [&IMAGE], run: json_lines;
     /// Two trials whose metrics are filtered, with parameters of all types.
     pub FILTERED = "setup/katib/filtered", judge "katib/metrics/filters", minutes 16, needs [&IMAGE], run: filtered;
@@ -99,6 +99,7 @@ async fn json_lines(cx: &Cx) -> Outcome<Value> {
     let experiment = changed(
         &changed(&base(cx, "json")?, &one_trial()),
         &json!({
+            "spec.resumePolicy": "Never",
             "spec.metricsCollectorSpec": {
                 "collector": {"kind": "File"},
                 "source": {"fileSystemPath": {"path": path, "kind": "File", "format": "JSON"}},

@@ -292,10 +292,7 @@ async fn grid(cx: &Cx) -> Outcome<Value> {
 }
 
 async fn restarted(cx: &Cx) -> Outcome<Value> {
-    let experiment = changed(
-        &base(cx, "long")?,
-        &json!({"spec.resumePolicy": "LongRunning", "spec.maxTrialCount": 1}),
-    );
+    let experiment = changed(&base(cx, "long")?, &json!({"spec.maxTrialCount": 1}));
     let name = cx.name("long");
     cx.create(&EXPERIMENT, &experiment).await?;
     let mut history = Vec::new();

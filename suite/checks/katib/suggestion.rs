@@ -2,7 +2,7 @@
 
 use super::{
     assignments, controlled_by,
-    metrics::{FILTERED, given},
+    metrics::{FILTERED, JSON, given},
     names,
     runs::{Observed, RANDOM, RESTARTED, RUNNING, service_name},
 };
@@ -13,7 +13,7 @@ requirement_checks! {
     "katib/suggestion/serves" => serves, needs [&RUNNING];
     "katib/suggestion/counts" => counts, needs [&RANDOM];
     "katib/suggestion/names-trials" => names_trials, needs [&RANDOM];
-    "katib/suggestion/ends-with-experiment" => ends_with_experiment, needs [&RANDOM];
+    "katib/suggestion/ends-with-experiment" => ends_with_experiment, needs [&JSON];
     "katib/suggestion/stays-for-restarts" => stays_for_restarts, needs [&RESTARTED];
     "katib/suggestion/draws-integers" => draws_integers, needs [&FILTERED];
     "katib/suggestion/draws-from-lists" => draws_from_lists, needs [&FILTERED];
@@ -109,7 +109,7 @@ pub async fn names_trials(cx: &Cx) -> Outcome {
 
 /// With `resumePolicy: Never` nothing of the algorithm stays when the experiment is done.
 pub async fn ends_with_experiment(cx: &Cx) -> Outcome {
-    let seen: Observed = cx.setup(&RANDOM)?;
+    let seen: Observed = cx.setup(&JSON)?;
     let ends = |s: &Value| condition(s, "Succeeded") == "True";
     cx.until(
         &SUGGESTION,

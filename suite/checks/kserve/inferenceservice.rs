@@ -25,7 +25,7 @@ requirement_checks! {
     "kserve/inferenceservice/rolls-out-changes" => rolls_out_changes, needs [&IMAGE];
     "kserve/inferenceservice/serves-on-while-a-change-fails" => serves_on_while_a_change_fails, needs [&FAILED];
     "kserve/inferenceservice/rolls-back" => rolls_back, needs [&FAILED];
-    "kserve/inferenceservice/follows-its-minimum" => follows_its_minimum, needs [&IMAGE];
+    "kserve/inferenceservice/follows-its-minimum" => follows_its_minimum, needs [&RAISED];
     "kserve/inferenceservice/reports-unknown-storage" => reports_unknown_storage;
     "kserve/inferenceservice/is-not-ready-while-it-crashes" => is_not_ready_while_it_crashes, needs [&IMAGE];
     "kserve/inferenceservice/stops-when-annotated" => stops_when_annotated, needs [&STOPPED];
@@ -43,6 +43,9 @@ setups! {
     FAILED = "setup/kserve/failed-change", judge "kserve/inferenceservice/serves-on-while-a-change-fails", minutes 10, needs [&IMAGE], run: make_failed;
     /// An InferenceService of two replicas that both serve; its value is its name.
     TWO = "setup/kserve/two", judge "kserve/inferenceservice/runs-the-minimum-of-replicas", minutes 6, needs [&IMAGE], run: make_two;
+    /// An InferenceService whose minimum of replicas was raised once it was ready, when as many serve; its value is its name. An
+    /// autoscaler looks every 15 seconds, so that it takes long.
+    RAISED = "setup/kserve/raised", judge "kserve/inferenceservice/follows-its-minimum", minutes 10, needs [&IMAGE], run: make_raised;
     /// A ready InferenceService that one check deletes; its value is its name.
     SHORT_LIVED = "setup/kserve/short-lived", judge "kserve/inferenceservice/is-deleted-with-its-workload", minutes 6, needs [&IMAGE], run: make_short_lived;
 }
@@ -86,6 +89,21 @@ async fn make_two(cx: &Cx) -> Outcome<Value> {
     )
     .await?;
     Ok(name(&created).into())
+}
+
+async fn make_raised(cx: &Cx) -> Outcome<Value> {
+    let service = ready(cx, &predictor(cx, "scale")?).await?;
+    let two = json!({"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}});
+    cx.patch(&INFERENCE_SERVICE, &service, &two).await?;
+    pods_until(
+        cx,
+        &service,
+        "inferenceservice-ready",
+        "become two that are ready, as its minReplicas was raised to",
+        |pods| pods.iter().filter(|p| is_serving(p)).count() >= 2,
+    )
+    .await?;
+    Ok(service.into())
 }
 
 async fn make_short_lived(cx: &Cx) -> Outcome<Value> {
@@ -428,18 +446,7 @@ async fn rolls_back(cx: &Cx) -> Outcome {
 }
 
 async fn follows_its_minimum(cx: &Cx) -> Outcome {
-    let service = ready(cx, &predictor(cx, "scale")?).await?;
-    let two = json!({"spec": {"predictor": {"minReplicas": 2, "maxReplicas": 2}}});
-    cx.patch(&INFERENCE_SERVICE, &service, &two).await?;
-    pods_until(
-        cx,
-        &service,
-        "inferenceservice-ready",
-        "become two that are ready, as its minReplicas was raised to",
-        |pods| pods.iter().filter(|p| is_serving(p)).count() >= 2,
-    )
-    .await?;
-    Ok(())
+    cx.setup::<Value>(&RAISED).map(drop)
 }
 
 async fn reports_unknown_storage(cx: &Cx) -> Outcome {

@@ -491,6 +491,7 @@ mod tests {
             uses: vec![("setup/katib/goal".to_owned(), 1)],
             exchanges,
             collected: Vec::new(),
+            removed: Vec::new(),
         };
         [(path, evidence)].into()
     }
