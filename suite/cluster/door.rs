@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -26,10 +25,11 @@ use super::{
         document, recorded_headers, weight,
     },
     grpc, kinds,
+    proxy::{self, Proxies},
     redact::Redactor,
     tunnel::Tunnel,
 };
-use crate::{clock::Clock, percent::unescape};
+use crate::clock::Clock;
 
 /// Which cluster to connect to.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +121,9 @@ impl Door {
         kube_config.connect_timeout = Some(Duration::from_secs(10));
         kube_config.read_timeout = None;
         kube_config.write_timeout = None;
-        let redactor = Redactor::new(config.secrets().chain(credentials(&kube_config)));
+        let proxies = Proxies::of_environment();
+        let secrets = config.secrets().chain(credentials(&kube_config));
+        let redactor = Redactor::new(secrets.chain(proxies.passwords()));
         let clean = |why: &str| ConnectError::Client(redactor.text(why));
         let server = address(&kube_config.cluster_url);
         let mut bare_config = kube_config.clone();
@@ -134,7 +136,9 @@ impl Door {
             .map_err(|e| clean(&no_client(&e)))?;
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+            .proxy(reqwest::Proxy::custom(move |url| {
+                proxies.of(url).map(ToOwned::to_owned)
+            }))
             .connect_timeout(Duration::from_secs(10))
             .build()
             .map_err(|e| clean(&e.to_string()))?;
@@ -894,45 +898,11 @@ async fn configured(
             ))
         })?;
     // kube holds NO_PROXY against the proxy's own address; it is about the server's.
-    let none = std::env::var("NO_PROXY")
-        .or_else(|_| std::env::var("no_proxy"))
-        .unwrap_or_default();
     let host = config.cluster_url.host().unwrap_or_default();
-    if !own_proxy && without_proxy(host, &none) {
+    if !own_proxy && Proxies::of_environment().spare(host) {
         config.proxy_url = None;
     }
     Ok(config)
-}
-
-/// Whether a host is reached directly although there is a proxy: on this machine, or named in `NO_PROXY` (hosts, domains
-/// and networks, separated by commas).
-fn without_proxy(host: &str, no_proxy: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let address = host.parse::<IpAddr>().ok();
-    if host == "localhost" || address.is_some_and(|a| a.is_loopback()) {
-        return true;
-    }
-    let bits = |address: IpAddr| match address {
-        IpAddr::V4(a) => (u128::from(a.to_bits()) << 96, 32),
-        IpAddr::V6(a) => (a.to_bits(), 128),
-    };
-    no_proxy.split(',').map(str::trim).any(|entry| {
-        if entry == "*" {
-            return true;
-        }
-        if let (Some((network, prefix)), Some(address)) = (entry.split_once('/'), address) {
-            let (Ok(network), Ok(prefix)) = (network.parse::<IpAddr>(), prefix.parse::<u32>())
-            else {
-                return false;
-            };
-            let ((network, length), (address, same)) = (bits(network), bits(address));
-            return length == same
-                && prefix <= length
-                && (prefix == 0 || (network ^ address) >> (128 - prefix) == 0);
-        }
-        let name = entry.trim_start_matches('*').trim_start_matches('.');
-        !name.is_empty() && (host == name || host.ends_with(&format!(".{name}")))
-    })
 }
 
 /// Scheme, host and port of a URL; not the user.
@@ -997,13 +967,7 @@ fn credentials(config: &kube::Config) -> Vec<String> {
     let lines = lines.map(str::trim).filter(|l| !l.starts_with("-----"));
     let mut secrets: Vec<String> = lines.map(ToOwned::to_owned).collect();
     for url in [Some(&config.cluster_url), config.proxy_url.as_ref()] {
-        let user = url
-            .and_then(http::Uri::authority)
-            .and_then(|authority| authority.as_str().rsplit_once('@'));
-        if let Some((user, _)) = user {
-            let password = user.split_once(':').map_or(user, |(_, password)| password);
-            secrets.extend([user.to_owned(), password.to_owned(), unescape(password)]);
-        }
+        secrets.extend(url.into_iter().flat_map(proxy::password));
     }
     secrets
 }
@@ -1073,34 +1037,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_proxy_is_about_the_server() {
-        for (host, list) in [
-            ("127.0.0.1", ""),
-            ("[::1]", ""),
-            ("localhost", ""),
-            ("10.1.2.3", "a,10.0.0.0/8"),
-            ("[fd00::1]", "fd00::/8"),
-            ("10.1.2.3", "10.1.2.3"),
-            ("kube.example.org", "example.org"),
-            ("kube.example.org", " .example.org"),
-            ("kube.example.org", "*.example.org"),
-            ("kube.example.org", "*"),
-        ] {
-            assert!(without_proxy(host, list), "{host} {list}");
-        }
-        for (host, list) in [
-            ("10.1.2.3", ""),
-            ("10.1.2.3", "11.0.0.0/8,fd00::/8,10.0.0.0/33,x/8"),
-            ("kube.example.org", "ample.org,,org.example,*.other"),
-        ] {
-            assert!(!without_proxy(host, list), "{host} {list}");
-        }
-    }
 }

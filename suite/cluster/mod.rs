@@ -15,6 +15,7 @@ pub mod exchange;
 mod foreign;
 pub mod grpc;
 pub mod plugin;
+mod proxy;
 pub mod rbac;
 pub mod redact;
 pub mod session;

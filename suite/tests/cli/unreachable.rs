@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use crate::{folder, kfconform, program};
+use kfconform::reference::{Reference, ReferenceOptions};
+
+use crate::{beside, folder, kfconform, program, results};
 
 /// Writes a kubeconfig for a server.
 fn kubeconfig(dir: &Path, name: &str, server: &str) -> String {
@@ -255,6 +257,40 @@ fn a_proxy_of_the_environment_is_not_between_us_and_this_machine() {
     .output()
     .expect("starts");
     assert_eq!(crate::Said::from(said).exits(0).out, "conformant\n");
+}
+
+/// Only what has an address outside the cluster is asked by way of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_leads_to_a_component() {
+    let dir = folder();
+    let reference = Reference::start(ReferenceOptions::default())
+        .await
+        .expect("the reference starts");
+    std::fs::write(dir.path().join("ref.yaml"), reference.kubeconfig()).expect("written");
+    let address = "components: {pipelines: {url: 'http://pipelines.invalid'}}\n";
+    std::fs::write(dir.path().join("c.yaml"), address).expect("written");
+    // It answers by itself, as if it had asked there.
+    let proxy = answering(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 21\r\nconnection: close\r\n\r\n{\"multi_user\": false}\n",
+    );
+    let mut command = program(
+        dir.path(),
+        &[
+            "run",
+            "--kubeconfig",
+            "ref.yaml",
+            "--config",
+            "c.yaml",
+            "--only",
+            "pipelines/server/reports-health",
+            "--out",
+            "out",
+        ],
+    );
+    command.env("HTTP_PROXY", format!("http://someone:pass-word@{proxy}"));
+    beside(command).await;
+    let check = &results(&dir.path().join("out"))["checks"][0];
+    assert_eq!(check["outcome"], "passed", "{check}");
 }
 
 #[test]
