@@ -281,7 +281,7 @@ impl Cx {
 
     /// Puts on an object what every object of the run carries: the run's label, the check's annotation, and on each pod
     /// template in it the opt-out of sidecars and the configured scheduling.
-    pub(super) fn own(&self, object: &Value) -> Value {
+    pub(crate) fn own(&self, object: &Value) -> Value {
         let mut object = object.clone();
         let metadata = &mut object["metadata"];
         if metadata["labels"].is_null() {

@@ -130,6 +130,13 @@ pub mod kinds {
     pub const NODE: Kind = Kind::cluster("", "v1", "Node", "nodes");
     /// Pods.
     pub const POD: Kind = Kind::namespaced("", "v1", "Pod", "pods");
+    /// NetworkPolicy.
+    pub const NETWORK_POLICY: Kind = Kind::namespaced(
+        "networking.k8s.io",
+        "v1",
+        "NetworkPolicy",
+        "networkpolicies",
+    );
     /// Services.
     pub const SERVICE: Kind = Kind::namespaced("", "v1", "Service", "services");
     /// Service accounts.

@@ -26,6 +26,13 @@ pub const RULES: &[Rule] = &[
         verbs: WRITE,
         component: "",
     },
+    // One in the run's own namespace, see `engine::space`.
+    Rule {
+        group: "networking.k8s.io",
+        resources: &["networkpolicies"],
+        verbs: &["create"],
+        component: "",
+    },
     Rule {
         group: "",
         resources: &["nodes"],

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::{
     checks::Cx,
     cluster::{
-        RUN_LABEL,
-        kinds::{NAMESPACE, PROFILE, SERVICE_ACCOUNT},
+        Endpoint, RUN_LABEL, Request,
+        kinds::{NAMESPACE, NETWORK_POLICY, PROFILE, SERVICE_ACCOUNT},
     },
     ensure,
     outcome::{CouldNotRun, Outcome, Stop},
@@ -87,7 +87,25 @@ async fn usable(cx: &Cx, configured: bool) -> Outcome {
         let label = json!({"metadata": {"labels": {RUN_LABEL: cx.run.id}}});
         cx.patch(&NAMESPACE, cx.namespace(), &label).await?;
     }
+    open(cx).await;
     Ok(())
+}
+
+/// Lets everybody into the run's own namespace and out of it. Where each new namespace gets a policy that denies, no
+/// controller would reach what it made there, nor one pod another, and that would read as the distribution's fault. Policies
+/// add up, so that one is enough; a cluster that does not let us make it may have none that denies.
+async fn open(cx: &Cx) {
+    let policy = cx.own(&json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": cx.namespace()},
+        "spec": {
+            "podSelector": {}, "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{}], "egress": [{}],
+        },
+    }));
+    let path = NETWORK_POLICY.path(cx.namespace());
+    let request = Request::new(Endpoint::Kubernetes, "POST", path).json(policy);
+    drop(cx.session.send(request).await);
 }
 
 fn not_prepared(stop: Stop) -> Stop {
