@@ -30,8 +30,14 @@ pub(super) async fn prepare(
     configured: bool,
     owner: Option<&str>,
 ) -> (bool, Outcome) {
-    if goes_on && let Ok(Some(_)) = cx.get(&NAMESPACE, cx.namespace()).await {
-        return (true, Ok(()));
+    if goes_on && let Ok(Some(found)) = cx.get(&NAMESPACE, cx.namespace()).await {
+        if found["metadata"]["deletionTimestamp"].is_null() {
+            return (true, Ok(()));
+        }
+        // Whoever was told to end removes it. In one that goes, everything fails or vanishes.
+        if let Err(stop) = cx.until_gone(&NAMESPACE, cx.namespace(), "cleanup").await {
+            return (true, Err(not_prepared(stop)));
+        }
     }
     if let Err(stop) = create(cx, configured, owner).await {
         // Of any other answer nobody knows whether it made something.

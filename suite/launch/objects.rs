@@ -290,6 +290,8 @@ fn job(order: &Order, config: &Config, settings: &Settings, secret: bool) -> Val
     }
     let mut spec = json!({
         "backoffLimit": again,
+        // Not beside one that still removes what it made: each would take the other's doing for the distribution's.
+        "podReplacementPolicy": "Failed",
         "template": pod(order, config, settings, secret),
     });
     if order.parts > 1 {

@@ -201,10 +201,19 @@ impl Launcher {
                 .as_str()
                 .map(ToOwned::to_owned)
         });
-        match newest {
-            Some(pod) => self.seen_of(launch, pod).await,
-            None => self.no_pod(launch).await,
+        let Some(pod) = newest else {
+            return self.no_pod(launch).await;
+        };
+        let seen = self.seen_of(launch, pod).await?;
+        let killed = matches!(seen, Seen::Ended(code, _) if code != 0 && !broken(code));
+        // Its Job takes its time, ten seconds and more, before another pod goes on with what the volume keeps.
+        if killed
+            && launch.claim.is_some()
+            && let Seen::Waiting(why) = self.no_pod(launch).await?
+        {
+            return Ok(Seen::Waiting(why));
         }
+        Ok(seen)
     }
 
     async fn seen_of(&self, launch: &Launch, pod: &Value) -> Result<Seen, LaunchError> {
@@ -270,7 +279,7 @@ impl Launcher {
         })))
     }
 
-    /// Why a Job has no pod.
+    /// Why a Job has no pod that runs, or may run yet.
     async fn no_pod(&self, launch: &Launch) -> Result<Seen, LaunchError> {
         let uid = launch.job["metadata"]["uid"].as_str().unwrap_or_default();
         let Some(job) = self

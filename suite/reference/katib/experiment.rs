@@ -44,6 +44,9 @@ pub(super) async fn reconcile(world: World, key: Key) -> Result<Next, ApiError> 
         if !stays || (again && world.has_fault("katib/suggestion/stays-for-restarts")) {
             end_suggestion(&world, &experiment).await?;
         }
+        if world.has_fault("katib/suggestion/names-trials") {
+            misname_suggestions(&world, &experiment).await?;
+        }
         let trials = experiment["status"]["trials"].as_i64().unwrap_or(0);
         let more = experiment["spec"]["maxTrialCount"]
             .as_i64()
@@ -462,6 +465,25 @@ fn desired_trial(world: &World, experiment: &Value, assignment: &Value) -> Resul
     Ok(trial)
 }
 
+/// The fault: what was suggested bears no trial's name. One that goes on would try it again, so that those with few trials
+/// are left alone.
+async fn misname_suggestions(world: &World, experiment: &Value) -> Result<(), ApiError> {
+    let (namespace, name) = (text(experiment, "namespace"), text(experiment, "name"));
+    let few = experiment["status"]["trials"].as_i64() <= Some(2);
+    let Some(was) = world
+        .find(&SUGGESTIONS_KIND, namespace, name)
+        .filter(|_| !few)
+    else {
+        return Ok(());
+    };
+    let mut suggestion = (*was).clone();
+    let list = suggestion["status"]["suggestions"].as_array_mut();
+    for (index, entry) in list.into_iter().flatten().enumerate() {
+        entry["name"] = json!(format!("suggestion-{index}"));
+    }
+    write_status(world, &was, suggestion).await
+}
+
 /// The suggestion of a completed experiment that cannot go on has succeeded.
 async fn end_suggestion(world: &World, experiment: &Value) -> Result<(), ApiError> {
     let (namespace, name) = (text(experiment, "namespace"), text(experiment, "name"));
@@ -487,12 +509,6 @@ async fn end_suggestion(world: &World, experiment: &Value) -> Result<(), ApiErro
     } else {
         "Suggestion is succeeded, can't be restarted"
     };
-    if world.has_fault("katib/suggestion/names-trials") {
-        let list = suggestion["status"]["suggestions"].as_array_mut();
-        for (index, entry) in list.into_iter().flatten().enumerate() {
-            entry["name"] = json!(format!("suggestion-{index}"));
-        }
-    }
     let reason = "Experiment is succeeded";
     conditions::set(&mut suggestion, "Succeeded", "True", reason, message, &now);
     write_status(world, &was, suggestion).await
